@@ -1,0 +1,124 @@
+"""The program ``imgurfs``: finds the command, runs it, turns errors into exit codes.
+
+A composition root. Each command lives in a module of its own and is imported when it
+is used, so that ``--help`` loads neither FUSE nor HTTP.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from typing import Any
+
+import click
+
+from imgurfs import __version__
+from imgurfs.cli.context import (
+    Context,
+    common_options,
+    report,
+    set_up_logging,
+    single_cause,
+)
+
+#: Command -> (module under imgurfs.cli, its first help line).
+COMMANDS = {
+    "config": ("config", "Show, check or start the configuration file."),
+    "credits": ("credits", "Show the limits as Imgur reports them."),
+    "demo": ("demo", "Try everything on an emulated account, offline."),
+    "emulator": ("emulator", "Run an Imgur on this machine."),
+    "login": ("login", "Store the token of an account."),
+    "mount": ("mount", "Mount the account as a drive."),
+    "status": ("status", "Show account, queue, budgets and what is stuck."),
+    "sync": ("sync", "Upload a folder, and keep doing so."),
+    "unmount": ("mount", "Unmount the drive."),
+}
+
+
+class LazyGroup(click.Group):
+    """A group that imports a command when it is asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
+        """Return all command names."""
+        return sorted(COMMANDS)
+
+    def get_command(
+        self,
+        ctx: click.Context,  # noqa: ARG002
+        cmd_name: str,
+    ) -> click.Command | None:
+        """Import one command and give it the common options."""
+        if cmd_name not in COMMANDS:
+            return None
+        module = importlib.import_module(f"imgurfs.cli.{COMMANDS[cmd_name][0]}")
+        command: click.Command = getattr(module, cmd_name)
+        _add_common_options(command)
+        return command
+
+    def format_commands(
+        self, ctx: click.Context, formatter: click.HelpFormatter
+    ) -> None:
+        """List the commands from the table, importing none."""
+        rows = [(name, COMMANDS[name][1]) for name in self.list_commands(ctx)]
+        with formatter.section("Commands"):
+            formatter.write_dl(rows)
+
+
+def _add_common_options(command: click.Command) -> None:
+    if isinstance(command, click.Group):
+        for inner in command.commands.values():
+            _add_common_options(inner)
+    present = {name for param in command.params for name in param.opts}
+    for option in common_options():
+        if not present.intersection(option.opts):
+            command.params.append(option)
+
+
+@click.group(
+    cls=LazyGroup,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    params=list(common_options()),
+    epilog="Try it without an account: imgurfs demo",
+)
+@click.version_option(__version__, prog_name="imgurfs")
+def cli() -> None:
+    """Use an Imgur account as a folder: mount it, or mirror a folder to it."""
+
+
+def main() -> None:
+    """Entry point: run the command line and exit."""
+    sys.exit(invoke(cli, program="imgurfs", arguments=sys.argv[1:]))
+
+
+def invoke(command: click.Command, *, program: str, arguments: list[str]) -> int:
+    """Run a click command; return the exit code. Errors are a line or two."""
+    context = Context()
+    _set_up_from(arguments)
+    try:
+        result: Any = command.main(
+            args=arguments, prog_name=program, standalone_mode=False, obj=context
+        )
+    except click.exceptions.Exit as stop:
+        return stop.exit_code
+    except click.Abort:
+        return 130
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except BrokenPipeError:
+        # The reader of our output is gone (`imgurfs status | head`).
+        sys.stderr.close()
+        return 1
+    except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - the outermost edge
+        return report(single_cause(error), program=program, verbosity=context.verbosity)
+    return result if isinstance(result, int) else 0
+
+
+def _set_up_from(arguments: list[str]) -> None:
+    """Set up logging before any command runs; -v and -q count wherever they stand."""
+    flags = [a for a in arguments if a.startswith("-") and not a.startswith("--")]
+    verbosity = sum(a.count("v") for a in flags if set(a[1:]) == {"v"})
+    verbosity += sum(a == "--verbose" for a in arguments)
+    verbosity -= sum(a.count("q") for a in flags if set(a[1:]) == {"q"})
+    verbosity -= sum(a == "--quiet" for a in arguments)
+    set_up_logging(verbosity)

@@ -1,0 +1,207 @@
+"""Every error this program raises on purpose, as one tree.
+
+::
+
+    ImgurfsError
+    ├── UserError                    the user can mend it
+    │   ├── UsageError               a wrong flag, path or combination         exit 2
+    │   ├── ConfigError              the configuration file                    exit 78
+    │   ├── AccountMismatchError     a token of another account                exit 78
+    │   ├── LoginNeededError         no token, or it was revoked               exit 77
+    │   └── MountpointError          missing, not empty, busy, nested          exit 1
+    ├── UnavailableError             something this machine lacks              exit 69
+    │   ├── AlreadyRunningError      another process holds the lock
+    │   └── DatabaseError            state.db or budget.db cannot be used
+    │       ├── DatabaseNewerError   written by a newer version; untouched     exit 78
+    │       └── DatabaseBusyError    another process holds it too long         exit 75
+    ├── RemoteError                  Imgur, or the way there
+    │   ├── NotSentError             nothing left this machine: retry freely
+    │   │   └── SourceChangedError   the file changed while it was sent
+    │   ├── OutcomeUnknownError      it may have happened: never resend blindly
+    │   ├── OutageError              HTML, 5xx, malformed JSON on a read
+    │   ├── ThrottledError           asked to wait (retry_at)
+    │   ├── BudgetError              our own budget says wait (retry_at) or no
+    │   ├── TokenRejectedError       the access token is not accepted
+    │   ├── NotFoundError            it is not there (any more)
+    │   ├── ForbiddenError           it is somebody else's
+    │   └── RejectedError            Imgur will never take this request
+    ├── ContentError                 the CDN's bytes are not the image
+    │   ├── ContentGoneError         redirect to removed.png, 404
+    │   └── ContentMismatchError     placeholder, HTML, wrong length
+    └── DeadlineError                our own bound on waiting passed           exit 75
+
+Whose fault, whether a retry may help and when, and what the user can do are fields.
+Foreign exceptions are translated once, at the edge where they arise (``metered``,
+``store.database``, ``cli``). errnos exist only in ``imgurfs.fuse.errnos``.
+"""
+
+from __future__ import annotations
+
+
+class ImgurfsError(Exception):
+    """What happened (``message``) and what to do about it (``hint``, may be "").
+
+    ``exit_code`` is what a command that fails with this error exits with.
+    """
+
+    exit_code = 1
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+
+class UserError(ImgurfsError):
+    """The user can mend it."""
+
+
+class UsageError(UserError):
+    """A wrong flag, path or combination of them."""
+
+    exit_code = 2
+
+
+class ConfigError(UserError):
+    """The configuration file is missing, malformed or means nothing."""
+
+    exit_code = 78
+
+
+class AccountMismatchError(UserError):
+    """The token belongs to another account than the state on disk."""
+
+    exit_code = 78
+
+
+class LoginNeededError(UserError):
+    """There is no token, or Imgur does not accept it any more."""
+
+    exit_code = 77
+
+
+class MountpointError(UserError):
+    """The mountpoint is missing, not empty, already mounted or nested."""
+
+
+class UnavailableError(ImgurfsError):
+    """Something this machine lacks or holds back."""
+
+    exit_code = 69
+
+
+class AlreadyRunningError(UnavailableError):
+    """Another process holds the lock."""
+
+
+class DatabaseError(UnavailableError):
+    """A database of ours cannot be used."""
+
+
+class DatabaseNewerError(DatabaseError):
+    """The database was written by a newer version; it is left untouched."""
+
+    exit_code = 78
+
+
+class DatabaseBusyError(DatabaseError):
+    """Another process held the database longer than the bound."""
+
+    exit_code = 75
+
+
+class RemoteError(ImgurfsError):
+    """Imgur, or the way there, did not do what was asked."""
+
+    exit_code = 75
+
+
+class NotSentError(RemoteError):
+    """Nothing left this machine (DNS, refused, unreachable): retry freely."""
+
+
+class SourceChangedError(NotSentError):
+    """The local file changed or vanished while it was sent.
+
+    The request was cut short, so it cannot have taken effect.
+    """
+
+
+class OutcomeUnknownError(RemoteError):
+    """The request may have taken effect. Uploads must never be resent blindly."""
+
+
+class OutageError(RemoteError):
+    """Imgur answered, but not as the API: HTML, 5xx, malformed JSON."""
+
+
+class ThrottledError(RemoteError):
+    """Imgur asked to wait.
+
+    ``retry_at`` is an epoch; ``scope`` is "upload", "user", "client", "posts" or
+    "capacity".
+    """
+
+    def __init__(
+        self, message: str, *, retry_at: float, scope: str, hint: str = ""
+    ) -> None:
+        super().__init__(message, hint=hint)
+        self.retry_at = retry_at
+        self.scope = scope
+
+
+class BudgetError(RemoteError):
+    """Our own budget does not allow the request now; nothing was sent.
+
+    ``retry_at`` is an epoch, None when waiting will not help (consent is needed).
+    """
+
+    def __init__(self, message: str, *, retry_at: float | None, hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.retry_at = retry_at
+
+
+class TokenRejectedError(RemoteError):
+    """The access token is not accepted; a refresh may help."""
+
+    exit_code = 77
+
+
+class NotFoundError(RemoteError):
+    """The image or album is not there (any more)."""
+
+    exit_code = 1
+
+
+class ForbiddenError(RemoteError):
+    """It is somebody else's, or private."""
+
+    exit_code = 1
+
+
+class RejectedError(RemoteError):
+    """Imgur will never take this request as it is. ``code`` is Imgur's own, or 0."""
+
+    exit_code = 1
+
+    def __init__(self, message: str, *, code: int = 0, hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.code = code
+
+
+class ContentError(ImgurfsError):
+    """What the CDN serves is not the image."""
+
+
+class ContentGoneError(ContentError):
+    """The CDN says the image was removed."""
+
+
+class ContentMismatchError(ContentError):
+    """A placeholder, a page or a body of the wrong length came instead."""
+
+
+class DeadlineError(ImgurfsError):
+    """Our own bound on waiting has passed."""
+
+    exit_code = 75

@@ -1,0 +1,150 @@
+"""Every bound of the program, with its unit and its reason.
+
+Not a settings file: what a user may change lives in :mod:`imgurfs.config`, whose
+defaults refer to these names. Anybody may import this module; it imports nothing.
+"""
+
+from typing import Final
+
+KIB: Final = 1024
+MIB: Final = 1024 * KIB
+GIB: Final = 1024 * MIB
+
+# --- Waiting -----------------------------------------------------------------
+
+#: A kernel request for data is answered within this, or fails (docs/SEMANTICS.md).
+FUSE_DATA_DEADLINE_S: Final = 30.0
+#: A kernel request for metadata is answered within this, or fails.
+FUSE_METADATA_DEADLINE_S: Final = 10.0
+#: Time to establish a connection; longer means the network hangs.
+CONNECT_TIMEOUT_S: Final = 10.0
+#: Longest silence on an open connection while reading or writing.
+SOCKET_TIMEOUT_S: Final = 20.0
+#: Longest wait for a free connection in the pool.
+POOL_TIMEOUT_S: Final = 20.0
+#: A whole API call other than an upload.
+API_CALL_TIMEOUT_S: Final = 60.0
+#: A whole upload; Imgur has been seen to take 140 s before it answers.
+UPLOAD_TIMEOUT_S: Final = 600.0
+#: An upload whose outcome is unknown is left alone this long before anybody looks:
+#: the server may still commit it.
+QUARANTINE_S: Final = 120.0
+#: SIGTERM to exit; in-flight uploads are abandoned as unknown after this.
+STOP_GRACE_S: Final = 20.0
+#: How long a mount command waits for the mounted drive to answer.
+MOUNT_READY_TIMEOUT_S: Final = 15.0
+#: Longest wait for another process's write transaction before "database is busy".
+DATABASE_BUSY_TIMEOUT_S: Final = 10.0
+#: How often a process looks for the other process's commits (PRAGMA data_version
+#: costs about 3 microseconds).
+CHANGE_POLL_S: Final = 0.25
+#: An idle drainer looks for jobs that have become due this often at the latest.
+DRAIN_POLL_S: Final = 1.0
+
+# --- The kernel --------------------------------------------------------------
+
+#: Positive entries and attributes are kept this long: we invalidate what changes.
+KERNEL_TIMEOUT_S: Final = 3600.0
+#: Names that do not exist are remembered this long.
+KERNEL_NEGATIVE_TIMEOUT_S: Final = 30.0
+#: Concurrent kernel requests. pyfuse3's default of 99 is a real cap (measured).
+FUSE_TASKS_MAX: Final = 512
+#: Longest file name in bytes (ext4, and what every tool expects).
+NAME_BYTES_MAX: Final = 255
+
+# --- Imgur's documented numbers; start values only, headers override them -----
+
+#: Credits a user may spend in an hour (observed 2024-25).
+USER_CREDITS_PER_HOUR: Final = 500
+#: Credits a client id may spend in a day (documented).
+CLIENT_CREDITS_PER_DAY: Final = 12_500
+#: POST requests an address may send in an hour (documented).
+POSTS_PER_HOUR: Final = 1_250
+#: Uploads in an hour before "uploading too fast" (observed; not documented).
+UPLOADS_PER_HOUR: Final = 50
+#: Credits reserved for an upload (documented; observed to cost 1).
+UPLOAD_CREDITS: Final = 10
+#: Times a month the daily limit may be hit before the client id is blocked.
+STRIKES_PER_MONTH: Final = 5
+#: How long a strike is remembered.
+STRIKE_MEMORY_S: Final = 31 * 86_400.0
+#: Largest still picture the API takes (2024 reports put the limit at 10 to 20 MB).
+STILL_BYTES_MAX: Final = 10_000_000
+#: Largest animation or video.
+VIDEO_BYTES_MAX: Final = 200_000_000
+#: Items asked for on a page; Imgur serves at most this many.
+PAGE_SIZE: Final = 100
+#: A listing longer than this is a server that does not end its pages.
+PAGES_MAX: Final = 5_000
+#: Largest API answer that is read; a page of 100 items is about 120 KB.
+REPLY_BYTES_MAX: Final = 64 * MIB
+#: Retry-free wait after "over capacity" (what long-lived clients use).
+CAPACITY_PAUSE_S: Final = 600.0
+#: A reset header above this is an epoch; below, seconds from now.
+RESET_EPOCH_MIN: Final = 10**8
+#: No reset is believed to lie further ahead than this.
+RESET_AHEAD_MAX_S: Final = 25 * 3600.0
+#: Added to every learned reset: headers carry whole seconds, rounded down.
+RESET_MARGIN_S: Final = 2.0
+#: Wait after "uploading too fast" when the answer names no time.
+UPLOAD_PAUSE_S: Final = 3_600.0
+#: Bytes of an upload that are read and sent at a time.
+UPLOAD_CHUNK_BYTES: Final = 256 * KIB
+#: An idle connection is kept this long; shorter than any proxy on the way keeps it.
+KEEPALIVE_S: Final = 15.0
+#: How often a process looks whether another has finished refreshing the token.
+TOKEN_LOCK_POLL_S: Final = 0.05
+#: A token this close to its end is refreshed before it is used.
+TOKEN_EXPIRY_MARGIN_S: Final = 60.0
+#: Characters of a foreign answer that are quoted in a message.
+EXCERPT_CHARS_MAX: Final = 160
+
+# --- Content -----------------------------------------------------------------
+
+#: Downloads are cut at multiples of this, so that readers share them.
+CHUNK_BYTES: Final = 1 * MIB
+#: Sequential read-ahead grows to this.
+READ_AHEAD_BYTES_MAX: Final = 8 * MIB
+#: Parallel downloads from the CDN.
+DOWNLOADS_MAX: Final = 8
+#: Default bound of the content cache.
+CACHE_BYTES_MAX: Final = 2 * GIB
+#: Attempts at one range before the reader gets an error.
+DOWNLOAD_ATTEMPTS_MAX: Final = 3
+
+# --- Queues ------------------------------------------------------------------
+
+#: Watcher events in flight; when full the folder is rescanned instead.
+WATCH_CHANNEL_MAX: Final = 4_096
+#: Attempts of one job before it goes to the dead letter.
+JOB_ATTEMPTS_MAX: Final = 8
+#: Longest pause between two attempts of a job.
+JOB_BACKOFF_MAX_S: Final = 3_600.0
+#: Concurrent API calls of a drainer.
+DRAIN_CONCURRENCY_MAX: Final = 3
+
+# --- Freshness ---------------------------------------------------------------
+
+#: An album list older than this is listed again when somebody looks.
+ALBUM_LIST_TTL_S: Final = 300.0
+#: Most time between two readings of the whole image list while somebody looks.
+IMAGE_LIST_TTL_MAX_S: Final = 86_400.0
+#: An album whose count and cover did not change is listed again after this when
+#: somebody opens it: a swap of two pictures changes neither.
+ALBUM_RELIST_S: Final = 6 * 3_600.0
+#: First and longest pause of the refresher after a failure.
+REFRESH_BACKOFF_MIN_S: Final = 5.0
+REFRESH_BACKOFF_MAX_S: Final = 300.0
+#: An album that the album list shows and Imgur refuses is left alone this long.
+REFUSED_ALBUM_RETRY_S: Final = 3_600.0
+#: Rows of the change log that are kept; a reader further behind starts afresh.
+CHANGES_KEPT: Final = 100_000
+#: Full rescan of a watched folder (with jitter).
+RESCAN_INTERVAL_S: Final = 3_600.0
+#: A file is settled when it has held still this long after being closed.
+SETTLE_S: Final = 2.0
+#: Delay before an image is really deleted.
+DELETE_GRACE_S: Final = 600.0
+
+assert FUSE_METADATA_DEADLINE_S < FUSE_DATA_DEADLINE_S < API_CALL_TIMEOUT_S
+assert CHUNK_BYTES <= READ_AHEAD_BYTES_MAX

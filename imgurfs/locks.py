@@ -1,0 +1,106 @@
+"""Locks between processes: flock(2) on small files.
+
+The kernel releases such a lock when its holder dies, however it dies, so none can go
+stale. A lock must be taken after daemonising: it belongs to the open file and would be
+shared by both sides of a fork. The file's text names the holder, for messages only.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from imgurfs.errors import AlreadyRunningError
+
+
+class FileLock:
+    """An exclusive lock on one file, held from ``acquire_nowait`` to ``release``."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._fd: int | None = None
+
+    def __repr__(self) -> str:
+        return f"<FileLock {self.path} {'held' if self.is_held else 'free'}>"
+
+    @property
+    def is_held(self) -> bool:
+        """Whether this object holds the lock."""
+        return self._fd is not None
+
+    def acquire_nowait(self) -> bool:
+        """Take the lock if nobody holds it; return whether it is ours now."""
+        return self._acquire(fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+    def acquire_blocking(self) -> None:
+        """Wait for the lock. Blocks the thread: call it through an Executor."""
+        self._acquire(fcntl.LOCK_EX)
+
+    def _acquire(self, operation: int) -> bool:
+        assert self._fd is None, "a FileLock is taken once"
+        fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(fd, operation)
+            os.ftruncate(fd, 0)
+            os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
+        except BlockingIOError:
+            os.close(fd)
+            return False
+        except BaseException:
+            os.close(fd)
+            raise
+        self._fd = fd
+        return True
+
+    def release(self) -> None:
+        """Let go; harmless when not held."""
+        if self._fd is not None:
+            fd, self._fd = self._fd, None
+            os.close(fd)
+
+    def is_free(self) -> bool:
+        """Whether nobody holds the lock at this moment (ours counts as held)."""
+        if self.is_held:
+            return False
+        try:
+            fd = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return True
+        try:
+            fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        finally:
+            os.close(fd)
+        return True
+
+    def holder(self) -> str:
+        """Return the process id written by the last holder, or ""."""
+        try:
+            return self.path.read_text().strip()
+        except OSError:
+            return ""
+
+    def require(self, what: str) -> Self:
+        """Take the lock or raise AlreadyRunningError saying who holds it."""
+        if not self.acquire_nowait():
+            raise AlreadyRunningError(
+                f"{what} is already running (process {self.holder() or '?'})",
+                hint="stop it first, or use 'imgurfs status' to see what it does",
+            )
+        return self
+
+    def __enter__(self) -> Self:
+        assert self.is_held
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        tb: TracebackType | None,
+    ) -> None:
+        self.release()
