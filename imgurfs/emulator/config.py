@@ -1,0 +1,55 @@
+"""What an emulator can be told, as one frozen value, and the errors of telling it.
+
+Reading files is the business of ``limits`` and ``faults``; this is only the result.
+"""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass, field
+
+from imgurfs.emulator.limits import REAL_LIMITS, Limits
+
+#: Access tokens live ten years (what Imgur has answered since 2020).
+TOKEN_LIFETIME_S = 315_360_000
+#: The sample world's large file; more than any reader wants to download for a peek.
+LARGE_BYTES = 24 * 1024 * 1024
+
+
+class Dialect(enum.StrEnum):
+    """Which of Imgur's two back-ends answers: their JSON and errors differ."""
+
+    LEGACY = "legacy"
+    NEW = "new"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EmulatorConfig:
+    """Everything that shapes an emulator; the defaults are `imgurfs emulator`'s.
+
+    ``albums`` and ``images`` None both means the drawn sample account; otherwise a
+    generated account of exactly that many. ``api_url`` and ``cdn_url`` are what links
+    and redirects point to, without a trailing slash.
+    """
+
+    api_url: str = "http://api.imgur.test"
+    cdn_url: str = "http://i.imgur.test"
+    albums: int | None = None
+    images: int | None = None
+    seed: int = 1
+    dialect: Dialect = Dialect.LEGACY
+    limits: Limits = field(default=REAL_LIMITS)
+    username: str = "sample"
+    token_lifetime_s: int = TOKEN_LIFETIME_S
+    large_bytes: int = LARGE_BYTES
+
+    def __post_init__(self) -> None:
+        for name in ("albums", "images"):
+            value = getattr(self, name)
+            if value is not None and value < 0:
+                raise ValueError(f"{name} must not be negative")
+
+    @property
+    def is_sample(self) -> bool:
+        """Whether the drawn sample account is wanted rather than a generated one."""
+        return self.albums is None and self.images is None
