@@ -1,0 +1,1 @@
+"""What is remembered across restarts; the only package that imports sqlite3."""

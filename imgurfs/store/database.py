@@ -1,0 +1,239 @@
+"""Opens a database of ours, keeps its two connections and runs transactions.
+
+What it is not: it knows no table. ``schema`` says what is in state.db, ``ledger`` what
+is in budget.db. Other packages see a :data:`Connection` only inside a function they
+pass to :meth:`Database.write`, or as :attr:`Database.reader`.
+
+Concurrency: every process has one reading connection, used on the trio thread
+between two checkpoints (``query_only``, never waits), and one writing connection, used
+by one worker thread at a time (its executor lane has one place). A write is one
+``BEGIN IMMEDIATE … COMMIT``; ``synchronous=FULL`` makes a committed intent survive a
+power cut, which is what keeps an upload from being sent twice. A write never spans an
+await, and a cancelled caller waits for its commit.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sqlite3
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeAlias, TypeVar
+
+from imgurfs import limits
+from imgurfs.errors import DatabaseBusyError, DatabaseError, DatabaseNewerError
+from imgurfs.executor import Executor, ThreadLane
+
+#: The only name by which other packages know a database connection.
+Connection: TypeAlias = sqlite3.Connection
+Row: TypeAlias = sqlite3.Row
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Schema:
+    """Migrations of one database: script N takes user_version N to N + 1.
+
+    ``application_id`` is written into the file's header, so that a file of something
+    else is never touched.
+    """
+
+    name: str
+    application_id: int
+    migrations: tuple[str, ...]
+
+    @property
+    def version(self) -> int:
+        """The user_version after all migrations."""
+        return len(self.migrations)
+
+
+class Database:
+    """One SQLite file with its reader and its writer."""
+
+    def __init__(
+        self,
+        *,
+        path: Path,
+        reader: Connection,
+        writer: Connection,
+        executor: Executor,
+        lane: ThreadLane,
+    ) -> None:
+        self.path = path
+        self.reader = reader
+        self._writer = writer
+        self._executor = executor
+        self._lane = lane
+        self._writes = 0
+
+    def __repr__(self) -> str:
+        return f"<Database {self.path} writes={self._writes}>"
+
+    @classmethod
+    def open(
+        cls, path: Path, *, schema: Schema, executor: Executor, lane: ThreadLane
+    ) -> Database:
+        """Open or create the database and bring it to the current version.
+
+        Blocks for as long as another process migrates; call it before the main loop
+        or through the executor. Raises DatabaseNewerError (file untouched),
+        DatabaseBusyError, DatabaseError.
+        """
+        with _translated(path):
+            _refuse_foreign(path, schema)
+            _create_private(path)
+            writer = _connect(path, busy_timeout_s=limits.DATABASE_BUSY_TIMEOUT_S)
+            try:
+                writer.execute("PRAGMA journal_mode = WAL")
+                writer.execute("PRAGMA synchronous = FULL")
+                writer.execute("PRAGMA foreign_keys = ON")
+                _migrate(writer, schema)
+                reader = _connect(path, busy_timeout_s=0)
+                reader.execute("PRAGMA query_only = ON")
+            except BaseException:
+                writer.close()
+                raise
+        return cls(
+            path=path, reader=reader, writer=writer, executor=executor, lane=lane
+        )
+
+    async def write(self, fn: Callable[[Connection], T]) -> T:
+        """Run ``fn`` in one transaction on the writer thread; commit if it returns.
+
+        Whatever ``fn`` raises rolls everything back and comes out here. Raises
+        DatabaseBusyError when another process holds the database too long.
+        """
+        return await self._executor.run(self._lane, self.write_blocking, fn)
+
+    def write_blocking(self, fn: Callable[[Connection], T]) -> T:
+        """Do what :meth:`write` does, on this thread. For start-up and commands."""
+        with _translated(self.path):
+            self._writer.execute("BEGIN IMMEDIATE")
+            try:
+                result = fn(self._writer)
+                self._writer.execute("COMMIT")
+            except BaseException:
+                if self._writer.in_transaction:
+                    self._writer.execute("ROLLBACK")
+                raise
+            self._writes += 1
+            return result
+
+    def data_version(self) -> int:
+        """Return a number that changes whenever another connection commits."""
+        row = self.reader.execute("PRAGMA data_version").fetchone()
+        return int(row[0])
+
+    def statistics(self) -> dict[str, int]:
+        """Return how many transactions this process committed."""
+        return {"writes": self._writes}
+
+    def close(self) -> None:
+        """Close both connections. No transaction may be running."""
+        self.reader.close()
+        self._writer.close()
+
+
+def _connect(path: Path, *, busy_timeout_s: float) -> Connection:
+    connection = sqlite3.connect(
+        path,
+        timeout=busy_timeout_s,
+        isolation_level=None,
+        # The writer moves between worker threads; its lane admits one at a time.
+        check_same_thread=False,
+        cached_statements=256,
+    )
+    connection.row_factory = sqlite3.Row
+    return connection
+
+
+def _refuse_foreign(path: Path, schema: Schema) -> None:
+    """Raise unless the file is absent, empty, or ours and not newer than we are."""
+    if not path.exists() or path.stat().st_size == 0:
+        return
+    with contextlib.closing(
+        sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)
+    ) as probe:
+        application_id = probe.execute("PRAGMA application_id").fetchone()[0]
+        version = probe.execute("PRAGMA user_version").fetchone()[0]
+        is_empty = probe.execute("SELECT 1 FROM sqlite_master").fetchone() is None
+    # Id 0 is also what most other programs write; ours has it only before migrating.
+    if application_id != schema.application_id and (application_id or not is_empty):
+        raise DatabaseError(
+            f"{path} is not a {schema.name} database",
+            hint="move the file away; it will be created anew",
+        )
+    if version > schema.version:
+        raise DatabaseNewerError(
+            f"{path} was written by a newer version of imgurfs"
+            f" (format {version}, this one knows {schema.version})",
+            hint="upgrade imgurfs; the file was not changed",
+        )
+
+
+def _create_private(path: Path) -> None:
+    """Make folder and file if they are absent: never with another mode than ours."""
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+    except OSError as error:
+        raise DatabaseError(
+            f"{path} cannot be created: {error.strerror}",
+            hint="check the folder's permissions and the disk's free space",
+        ) from error
+
+
+def _migrate(writer: Connection, schema: Schema) -> None:
+    """Apply the missing migrations, each file version in one transaction."""
+    writer.execute("BEGIN IMMEDIATE")
+    try:
+        version = writer.execute("PRAGMA user_version").fetchone()[0]
+        for script in schema.migrations[version:]:
+            for statement in _statements(script):
+                writer.execute(statement)
+        if version < schema.version:
+            writer.execute(f"PRAGMA application_id = {schema.application_id}")
+            writer.execute(f"PRAGMA user_version = {schema.version}")
+        writer.execute("COMMIT")
+    except BaseException:
+        if writer.in_transaction:
+            writer.execute("ROLLBACK")
+        raise
+
+
+def _statements(script: str) -> Iterator[str]:
+    """Split a script; sqlite3's executescript would commit our transaction."""
+    pending = ""
+    for line in script.splitlines(keepends=True):
+        pending += line
+        if sqlite3.complete_statement(pending):
+            yield pending
+            pending = ""
+    assert not pending.strip(), "a migration ends with a complete statement"
+
+
+@contextlib.contextmanager
+def _translated(path: Path) -> Iterator[None]:
+    """Turn SQLite's and the disk's errors into ours; let everything else pass."""
+    try:
+        yield
+    except sqlite3.OperationalError as error:
+        if error.sqlite_errorname.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
+            raise DatabaseBusyError(
+                f"{path} is held by another process", hint="try again"
+            ) from error
+        raise DatabaseError(
+            f"{path}: {error}", hint="check the disk's free space and permissions"
+        ) from error
+    except sqlite3.IntegrityError:
+        # A rule of the schema was broken: a bug of ours, not the disk's fault.
+        raise
+    except sqlite3.DatabaseError as error:
+        raise DatabaseError(
+            f"{path} is damaged: {error}",
+            hint="move it away; it is rebuilt from the account",
+        ) from error

@@ -1,0 +1,202 @@
+"""What is in state.db: the DDL, and the meaning of every column.
+
+This module is the authoritative description: sentinels and invariants are written
+beside the columns. Times are epochs in seconds; ``_s`` and ``_at`` say so. A change of
+the tables is a new migration at the end of :data:`MIGRATIONS`, never an edit of an old
+one once it has been released.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from imgurfs.store.database import Schema
+
+_META = """
+-- Facts about this state as a whole. Keys in use:
+--   account_id      the account this state belongs to; set once, never changed
+--   account_name    its user name, for messages
+--   albums_listed_at  when the album list was last read completely; absent = never
+--   images_listed_at  when the image list was last read completely; absent = never
+--   brake           why removals seen on Imgur are not believed yet; absent = they are
+CREATE TABLE meta (
+    key   TEXT PRIMARY KEY,
+    value TEXT NOT NULL
+) WITHOUT ROWID;
+"""
+
+_TREE = """
+-- Everything that has an inode number. AUTOINCREMENT: a number is never used twice,
+-- so the kernel can never mistake a new file for an old one. Inode 1 is the root.
+CREATE TABLE node (
+    inode INTEGER PRIMARY KEY AUTOINCREMENT,
+    kind  TEXT NOT NULL CHECK (kind IN ('root', 'album', 'image'))
+);
+INSERT INTO node (inode, kind) VALUES (1, 'root');
+
+-- One album = one directory.
+CREATE TABLE album (
+    inode        INTEGER PRIMARY KEY REFERENCES node (inode),
+    -- Imgur's id. NULL: made on this machine, Imgur does not know it yet.
+    id           TEXT UNIQUE,
+    title        TEXT NOT NULL,      -- as Imgur has it, "" when it has none
+    description  TEXT NOT NULL DEFAULT '',
+    datetime_s   INTEGER NOT NULL,   -- creation on Imgur
+    images_count INTEGER NOT NULL DEFAULT -1,  -- -1: the listing did not say
+    cover        TEXT NOT NULL DEFAULT '',     -- image id, "" = none
+    privacy      TEXT NOT NULL DEFAULT '',
+    link         TEXT NOT NULL DEFAULT '',
+    deletehash   TEXT NOT NULL DEFAULT '',     -- secret; "" = not ours
+    sort_order   INTEGER NOT NULL DEFAULT 0,   -- place in the account's album list
+    -- When the album's images were last read; NULL = never.
+    listed_at    REAL,
+    -- 1: a later album list showed another count or cover, so the entries are old.
+    is_stale     INTEGER NOT NULL DEFAULT 0 CHECK (is_stale IN (0, 1))
+);
+
+-- One image = one regular file, whatever number of albums hold it.
+CREATE TABLE image (
+    inode         INTEGER PRIMARY KEY REFERENCES node (inode),
+    id            TEXT UNIQUE,       -- NULL: accepted here, not uploaded yet
+    title         TEXT NOT NULL DEFAULT '',
+    description   TEXT NOT NULL DEFAULT '',
+    name          TEXT NOT NULL DEFAULT '',    -- uploaded name, marker included
+    type          TEXT NOT NULL,     -- MIME type as Imgur tells it
+    link          TEXT NOT NULL,     -- where the CDN serves the bytes
+    -- Bytes the CDN serves for link; 0 with is_size_known = 0 means unknown.
+    size_bytes    INTEGER NOT NULL,
+    is_size_known INTEGER NOT NULL CHECK (is_size_known IN (0, 1)),
+    datetime_s    INTEGER NOT NULL,  -- upload on Imgur
+    mtime_s       REAL,              -- set by a user here; NULL = datetime_s
+    deletehash    TEXT NOT NULL DEFAULT '',    -- secret; "" = not ours
+    width         INTEGER NOT NULL DEFAULT 0,
+    height        INTEGER NOT NULL DEFAULT 0,
+    is_animated   INTEGER NOT NULL DEFAULT 0 CHECK (is_animated IN (0, 1)),
+    is_favorite   INTEGER NOT NULL DEFAULT 0 CHECK (is_favorite IN (0, 1)),
+    views         INTEGER NOT NULL DEFAULT 0,
+    etag          TEXT NOT NULL DEFAULT '',    -- the CDN's, "" = not fetched yet
+    -- 1: the account's image list, or our own upload, has shown it since it last left
+    -- an album on Imgur. 0: only an album shows it (somebody else's, or not listed
+    -- yet); 0 and no entry: the next complete image list decides whether it exists.
+    is_in_account INTEGER NOT NULL DEFAULT 0 CHECK (is_in_account IN (0, 1)),
+    -- When a listing or our own upload first showed it. It is shown in the root once
+    -- every album is known as of a later moment (listed since, or unchanged in a later
+    -- album list) and none holds it.
+    first_seen_at REAL NOT NULL
+);
+
+-- One name in one directory: an album in the root, an image in an album (a
+-- membership), or an image in the root (it is in no album).
+CREATE TABLE entry (
+    -- Where readdir goes on after this entry; never used twice.
+    cookie   INTEGER PRIMARY KEY AUTOINCREMENT,
+    parent   INTEGER NOT NULL REFERENCES node (inode),
+    name     TEXT NOT NULL,          -- as shown: legal, unique in the directory
+    -- The name it would have alone in the world. When this changes on Imgur the
+    -- entry is renamed; when a neighbour comes or goes it is not.
+    bare     TEXT NOT NULL,
+    inode    INTEGER NOT NULL REFERENCES node (inode),
+    position INTEGER NOT NULL DEFAULT 0,       -- order in the album
+    UNIQUE (parent, name),
+    UNIQUE (parent, inode)           -- membership is a set
+);
+CREATE INDEX entry_inode ON entry (inode);
+
+-- What changed in the tree, in the order of commits, written in the transaction of
+-- the change. The mount turns rows it has not seen into kernel invalidations.
+CREATE TABLE change (
+    seq    INTEGER PRIMARY KEY AUTOINCREMENT,
+    parent INTEGER NOT NULL,         -- 0: concerns the inode only
+    name   TEXT NOT NULL,            -- "" when parent is 0
+    inode  INTEGER NOT NULL,
+    kind   TEXT NOT NULL CHECK (kind IN ('added', 'removed', 'attributes'))
+);
+"""
+
+_OUTBOX = """
+-- The durable queue: everything this machine still has to tell Imgur, and what came
+-- of it. docs/ARCHITECTURE.md draws the states.
+CREATE TABLE job (
+    id         INTEGER PRIMARY KEY AUTOINCREMENT,
+    kind       TEXT NOT NULL,        -- a name in imgurfs.jobs
+    lane       TEXT NOT NULL,        -- imgurfs.model.Lane
+    -- queued   waits for its time, its group and the budget
+    -- sending  the intent: committed before the first byte leaves
+    -- unknown  it may have happened; held, never resent, until it is resolved
+    -- done     it happened, and its results are in the tables
+    -- dead     Imgur will never take it; kept with the reason, for the user
+    -- cancelled  withdrawn before it was sent
+    state      TEXT NOT NULL DEFAULT 'queued' CHECK (state IN
+        ('queued', 'sending', 'unknown', 'done', 'dead', 'cancelled')),
+    -- What to do, as JSON; its shape belongs to the kind.
+    payload    TEXT NOT NULL,
+    -- Jobs of one group run one after the other ("" = none): two uploads into an
+    -- album that does not exist yet must not both create it.
+    grouping   TEXT NOT NULL DEFAULT '',
+    -- At most one unfinished job has a key ("" = none): a rescan queues nothing twice.
+    key        TEXT NOT NULL DEFAULT '',
+    created_at REAL NOT NULL,
+    not_before REAL NOT NULL DEFAULT 0,   -- backoff and grace
+    attempts   INTEGER NOT NULL DEFAULT 0,
+    sent_at    REAL,                 -- start of the last attempt; NULL = never sent
+    settled_at REAL,                 -- when it became done, dead or cancelled
+    marker     TEXT NOT NULL DEFAULT '',  -- of an upload; the same in every attempt
+    result     TEXT NOT NULL DEFAULT '',  -- JSON; e.g. the new image's id
+    error      TEXT NOT NULL DEFAULT ''   -- the last one, for the user
+);
+CREATE INDEX job_due ON job (state, not_before, id);
+CREATE INDEX job_grouping ON job (grouping, state);
+CREATE UNIQUE INDEX job_key ON job (key)
+    WHERE key <> '' AND state IN ('queued', 'sending', 'unknown');
+"""
+
+_SYNCED = """
+-- One watched folder. Bound to the directory it was when first seen: the same path on
+-- another device or inode (a disk that is not mounted) is not the same folder.
+CREATE TABLE folder (
+    id     INTEGER PRIMARY KEY AUTOINCREMENT,
+    path   BLOB NOT NULL UNIQUE,     -- absolute, as bytes
+    device INTEGER NOT NULL,         -- st_dev
+    inode  INTEGER NOT NULL          -- st_ino
+);
+
+-- A directory of a watched folder and the album it stands for.
+CREATE TABLE synced_directory (
+    folder   INTEGER NOT NULL REFERENCES folder (id),
+    path     BLOB NOT NULL,          -- relative to the folder
+    album_id TEXT NOT NULL,          -- Imgur's id
+    PRIMARY KEY (folder, path)
+) WITHOUT ROWID;
+
+-- A file as it was when folder and account last agreed about it: the merge base.
+CREATE TABLE synced_file (
+    folder     INTEGER NOT NULL REFERENCES folder (id),
+    path       BLOB NOT NULL,        -- relative to the folder
+    device     INTEGER NOT NULL,
+    inode      INTEGER NOT NULL,
+    size_bytes INTEGER NOT NULL,
+    mtime_ns   INTEGER NOT NULL,
+    digest     BLOB NOT NULL,        -- BLAKE2b of the content that was sent
+    image_id   TEXT NOT NULL,        -- what it became on Imgur
+    PRIMARY KEY (folder, path)
+) WITHOUT ROWID;
+CREATE INDEX synced_file_image ON synced_file (image_id);
+
+-- A file that will not be uploaded, and why, for `imgurfs status`. Forgotten when the
+-- file changes or goes.
+CREATE TABLE skipped_file (
+    folder     INTEGER NOT NULL REFERENCES folder (id),
+    path       BLOB NOT NULL,
+    size_bytes INTEGER NOT NULL,
+    mtime_ns   INTEGER NOT NULL,
+    reason     TEXT NOT NULL,
+    PRIMARY KEY (folder, path)
+) WITHOUT ROWID;
+"""
+
+MIGRATIONS: Final = (_META + _TREE + _OUTBOX + _SYNCED,)
+
+#: "imgu" in ASCII.
+STATE_SCHEMA: Final = Schema(
+    name="state", application_id=0x696D6775, migrations=MIGRATIONS
+)

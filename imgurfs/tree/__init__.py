@@ -1,0 +1,1 @@
+"""What Imgur looks like as a file system; no kernel types."""
