@@ -1,0 +1,1 @@
+"""Imgur's HTTP API: requests, answers, tokens."""
