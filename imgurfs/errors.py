@@ -139,7 +139,7 @@ class ThrottledError(RemoteError):
     """Imgur asked to wait.
 
     ``retry_at`` is an epoch; ``scope`` is "upload", "user", "client", "posts" or
-    "capacity".
+    "capacity"; of the pictures "cdn", which concerns nothing else.
     """
 
     def __init__(

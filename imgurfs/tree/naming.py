@@ -129,7 +129,7 @@ def _clean(text: str) -> str:
 def _split(name: str) -> tuple[str, str]:
     """Split into stem and extension (with its dot); the stem is never empty."""
     stem, dot, extension = name.rpartition(".")
-    if not stem.strip(". ") or not extension or len(extension) > _EXTENSION_CHARS_MAX:
+    if not stem or not extension or len(extension) > _EXTENSION_CHARS_MAX:
         return name, ""
     if any(character.isspace() for character in extension):
         return name, ""

@@ -8,7 +8,7 @@ import unicodedata
 from functools import partial
 from pathlib import Path
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from imgurfs.model import ROOT_INODE, Album, AlbumId
@@ -77,6 +77,7 @@ def test_a_known_type_always_shows_in_the_extension(title: str, mime_type: str) 
 
 
 @given(title=_TITLES, unique=_TITLES, is_directory=st.booleans())
+@example(title="...", unique="", is_directory=False)
 def test_candidates_are_legal_and_all_different(
     title: str, unique: str, is_directory: bool
 ) -> None:

@@ -1,0 +1,1 @@
+"""The kernel adapter: the only package that imports pyfuse3."""

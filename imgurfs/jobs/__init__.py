@@ -1,0 +1,1 @@
+"""What each job of the outbox means: how it is queued, prepared, sent and settled."""

@@ -1,0 +1,114 @@
+"""The real programs against a real emulator: imgurfs-daemon and imgurfs sync."""
+
+from __future__ import annotations
+
+import signal
+import socket
+from pathlib import Path
+
+from tests.support.processes import (
+    environment,
+    fill,
+    mirrored,
+    place,
+    process,
+    sync,
+    wait_until,
+)
+
+
+def test_daemon_mirrors_a_folder_and_tells_systemd(tmp_path: Path) -> None:
+    """READY, uploads, an album, a delete, STATUS and STOPPING: the whole life."""
+    folder = tmp_path / "folder"
+    fill(folder, "before.gif")
+    address = tmp_path / "notify"
+    with (
+        socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notify,
+        place(tmp_path, settings=mirrored(folder)) as at,
+    ):
+        notify.bind(str(address))
+        notify.settimeout(20)
+        environ = environment(
+            tmp_path, NOTIFY_SOCKET=str(address), WATCHDOG_USEC="1000000"
+        )
+        log = tmp_path / "daemon.log"
+        with process(
+            "imgurfs_daemon", "--config", str(at.config), environ=environ, log=log
+        ) as daemon:
+            assert notify.recv(4096) == b"READY=1"
+            fill(folder, "trip/a.gif", "trip/b.gif")
+            wait_until(lambda: at.albums().get("trip") == 2, log=log)
+            wait_until(lambda: len(at.images()) == 5, log=log)
+            (folder / "before.gif").unlink()
+            wait_until(lambda: len(at.images()) == 4, log=log)
+            daemon.send_signal(signal.SIGTERM)
+            assert daemon.wait(20) == 0
+        said = []
+        notify.setblocking(False)
+        while b"STOPPING=1" not in said:
+            said.append(notify.recv(4096))
+        assert b"WATCHDOG=1" in said
+        assert any(line.startswith(b"STATUS=") for line in said)
+        assert at.emulator["refresh_token"] not in log.read_text()
+
+
+def test_sync_once(tmp_path: Path) -> None:
+    """Plan, upload, then nothing to do; a graced delete waits and says so."""
+    folder = tmp_path / "folder"
+    fill(folder, "a.gif", "trip/b.gif", "trip/c.gif")
+    with place(tmp_path, settings=mirrored(folder, grace_s=600)) as at:
+        plan = at.run("sync", str(folder), "--dry-run")
+        assert "3 upload(s), 1 album(s)" in plan.stdout, plan.stderr
+        assert len(at.images()) == 2
+        code, said = sync(at, folder)
+        assert code == 0, said
+        assert (len(at.images()), at.albums()["trip"]) == (5, 2)
+        assert sync(at, folder) == (0, "0 done, 0 waiting, 0 failed\n")
+        (folder / "a.gif").unlink()
+        code, said = sync(at, folder)
+        assert code == 75
+        assert "until" in said
+        assert len(at.images()) == 5
+
+
+def test_sync_while_the_api_is_away(tmp_path: Path) -> None:
+    """Without a network everything is planned, kept, and done later."""
+    folder = tmp_path / "folder"
+    fill(folder, "a.gif")
+    with place(tmp_path, settings=mirrored(folder)) as at:
+        working = at.config.read_text()
+        at.config.write_text(
+            working.replace(at.emulator["api_url"], "http://127.0.0.1:1")
+        )
+        code, said = sync(at, folder)
+        assert code == 75, said
+        assert "waits: upload a.gif" in said
+        at.config.write_text(working)
+        code, said = sync(at, folder)
+        assert code == 0, said
+        assert len(at.images()) == 3
+
+
+def test_bad_use_is_one_clear_line(tmp_path: Path) -> None:
+    """A folder that is not there, no folder at all, and a second daemon."""
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    with place(tmp_path, settings=mirrored(folder)) as at:
+        missing = at.run("sync", str(tmp_path / "none"), "--once")
+        assert missing.returncode == 2
+        assert missing.stderr.count("\n") <= 2
+        around = at.run("sync", str(tmp_path), "--once")
+        assert around.returncode == 78
+        assert "its own files" in around.stderr
+        log = tmp_path / "daemon.log"
+        arguments = ("imgurfs_daemon", "--config", str(at.config))
+        with process(*arguments, environ=at.environ, log=log):
+            wait_until(lambda: "watching" in log.read_text(), log=log)
+            second_log = tmp_path / "second.log"
+            with process(*arguments, environ=at.environ, log=second_log) as second:
+                assert second.wait(20) == 69
+            assert "already running" in second_log.read_text()
+        at.config.write_text("[account]\n")
+        with process(*arguments, environ=at.environ, log=log) as nothing:
+            assert nothing.wait(20) == 78
+        assert "no folder is watched" in log.read_text()

@@ -1,0 +1,297 @@
+"""Fakes around the drainer: an Imgur of two dictionaries, a budget, a database."""
+
+# ruff: noqa: ARG002 - fakes have the signatures of what they stand for
+
+from __future__ import annotations
+
+import random
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import trio
+
+from imgurfs.budget import DEFAULT_LIMITS, Grant, LedgerState, Wait, Window
+from imgurfs.clock import TrioClock
+from imgurfs.drain import Drainer
+from imgurfs.errors import BudgetError, ImgurfsError
+from imgurfs.executor import InlineExecutor, ThreadLane
+from imgurfs.jobs import queueing
+from imgurfs.jobs.queueing import DeleteImagePayload, UploadPayload
+from imgurfs.locks import FileLock
+from imgurfs.marker import DEVICE_ID_BYTES
+from imgurfs.model import (
+    Album,
+    AlbumId,
+    Image,
+    ImageId,
+    Lane,
+    RateHeaders,
+    RequestClass,
+)
+from imgurfs.store import synced
+from imgurfs.store.database import Database
+from imgurfs.store.schema import STATE_SCHEMA
+from imgurfs.store.synced import Folder, FolderId
+
+EPOCH_S = 1_800_000_000.0
+_FOREVER_S = 10.0**9
+GIF = b"GIF89a\x01\x00\x01\x00\x80\x00\x00\x00\x00\x00\xff\xff\xff,\x00\x00\x00\x00"
+
+
+def picture(text: str) -> bytes:
+    """Return bytes that are a picture by their beginning, different for each text."""
+    return GIF + text.encode()
+
+
+@dataclass
+class FakeImgur:
+    """Implements ``jobs.work.Api``. ``failures`` are raised before anything happens."""
+
+    images: dict[ImageId, Image] = field(default_factory=dict)
+    albums: dict[AlbumId, list[ImageId]] = field(default_factory=dict)
+    titles: dict[AlbumId, str] = field(default_factory=dict)
+    calls: list[str] = field(default_factory=list)
+    failures: list[ImgurfsError] = field(default_factory=list)
+    before_answer: Callable[[], None] = lambda: None
+    hang: bool = False
+    sending: int = 0
+    sending_most: int = 0
+
+    async def _call(self, call: str) -> str:
+        self.calls.append(call)
+        number = f"{len(self.calls):03d}"
+        self.sending += 1
+        self.sending_most = max(self.sending_most, self.sending)
+        try:
+            await trio.sleep(_FOREVER_S if self.hang else 0.01)
+        finally:
+            self.sending -= 1
+        if self.failures:
+            raise self.failures.pop(0)
+        return number
+
+    async def upload(
+        self,
+        path: Path,
+        *,
+        size_bytes: int,
+        name: str,
+        album: AlbumId | None,
+        title: str = "",
+        lane: Lane,
+        grant: Grant | None = None,
+    ) -> Image:
+        """Take a file."""
+        assert grant is not None, "the budget comes first"
+        number = await self._call(f"upload {path.name} album={album}")
+        image = Image(
+            id=ImageId(f"image{number}"),
+            type="image/gif",
+            link=f"https://i.example/{number}.gif",
+            size_bytes=size_bytes,
+            datetime_s=int(EPOCH_S),
+            name=name,
+        )
+        self.images[image.id] = image
+        if album is not None:
+            self.albums[album].append(image.id)
+        self.before_answer()
+        return image
+
+    async def create_album(
+        self,
+        *,
+        title: str,
+        images: Sequence[ImageId],
+        lane: Lane,
+        grant: Grant | None = None,
+    ) -> Album:
+        """Make an album."""
+        number = await self._call(f"create {title}")
+        album = Album(AlbumId(f"album{number}"), title, int(EPOCH_S))
+        self.albums[album.id] = list(images)
+        self.titles[album.id] = title
+        return album
+
+    async def add_to_album(
+        self,
+        album_id: AlbumId,
+        images: Sequence[ImageId],
+        lane: Lane,
+        grant: Grant | None = None,
+    ) -> None:
+        """Put images into an album."""
+        await self._call(f"add {len(images)} {album_id}")
+        self.albums[album_id] += images
+
+    async def delete_image(
+        self, image_id: ImageId, lane: Lane, grant: Grant | None = None
+    ) -> None:
+        """Delete an image."""
+        await self._call(f"delete {image_id}")
+        del self.images[image_id]
+
+
+class FakeLedger:
+    """Implements ``budget.Ledger``: ``left`` requests, then none until ``reset_at``."""
+
+    def __init__(self, clock: TrioClock) -> None:
+        self.clock = clock
+        self.left = 10_000
+        self.reset_at = EPOCH_S + 3600.0
+        self.granted = 0
+        self.released = 0
+
+    async def reserve(self, request: RequestClass) -> Grant:
+        """Grant while something is left."""
+        if self.peek(request) is not None:
+            raise BudgetError("no credits left", retry_at=self.reset_at)
+        self.left -= 1
+        self.granted += 1
+        return Grant(self.granted, request)
+
+    async def record(self, grant: Grant, headers: RateHeaders | None) -> None:
+        """Nothing to learn."""
+
+    async def release(self, grant: Grant) -> None:
+        """Count what came back."""
+        self.released += 1
+        self.left += 1
+
+    async def pause(self, scope: str, until: float) -> None:
+        """Nobody asks."""
+
+    async def strike(self) -> None:
+        """Nobody asks."""
+
+    def peek(self, request: RequestClass) -> Wait | None:
+        """Wait when nothing is left and the window has not ended."""
+        if self.left > 0 or self.clock.now() >= self.reset_at:
+            self.left = max(self.left, 1)
+            return None
+        return Wait(self.reset_at, "no credits left")
+
+    def state(self) -> LedgerState:
+        """Return full windows."""
+        return LedgerState({s: Window(n, n) for s, n in DEFAULT_LIMITS.items()})
+
+
+class FakeAlbumList:
+    """Implements ``jobs.work.AlbumList``."""
+
+    def __init__(self) -> None:
+        self.is_known = True
+        self.failures: list[ImgurfsError] = []
+
+    async def ensure_fresh(self) -> None:
+        """Be fresh, or fail as told."""
+        await trio.lowlevel.checkpoint()
+        if self.failures:
+            raise self.failures.pop(0)
+
+
+@dataclass
+class Bench:
+    """A drainer with everything around it, over a real database and real files."""
+
+    db: Database
+    imgur: FakeImgur
+    ledger: FakeLedger
+    albums: FakeAlbumList
+    clock: TrioClock
+    folder: Folder
+    root: Path
+    state_dir: Path
+
+    def drainer(self) -> Drainer:
+        """Return a drainer as a newly started process would have it."""
+        return Drainer(
+            db=self.db,
+            api=self.imgur,
+            ledger=self.ledger,
+            albums=self.albums,
+            clock=self.clock,
+            executor=InlineExecutor(),
+            device_id=b"d" * DEVICE_ID_BYTES,
+            lock=FileLock(self.state_dir / "drain.lock"),
+            rng=random.Random(1),
+        )
+
+    def write_file(self, path: str, content: bytes | None = None) -> Path:
+        """Put a picture into the folder."""
+        file = self.root / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(picture(path) if content is None else content)
+        return file
+
+    async def queue(self, path: str, **options: object) -> None:
+        """Queue the upload of a file; its directory stands for an album."""
+        directory = path.rpartition("/")[0]
+        payload = UploadPayload(
+            folder=FolderId(self.folder.id),
+            path=path.encode(),
+            directory=directory.encode() if directory else None,
+            title=directory,
+            **options,  # type: ignore[arg-type]
+        )
+        await self.db.write(
+            lambda c: queueing.queue_upload(
+                c, payload, lane=Lane.FRESH, now=self.clock.now()
+            )
+        )
+
+    async def delete_of(self, path: str, *, grace_s: float = 0) -> ImageId:
+        """Upload a file and queue the delete of its image."""
+        self.write_file(path)
+        await self.queue(path)
+        await self.drainer().run_until_idle()
+        known = synced.file(self.db.reader, self.folder.id, path.encode())
+        assert known is not None
+        payload = DeleteImagePayload(self.folder.id, known.image_id)
+        await self.db.write(
+            lambda c: queueing.queue_delete(
+                c, payload, now=self.clock.now(), grace_s=grace_s
+            )
+        )
+        return known.image_id
+
+    def states(self) -> dict[str, str]:
+        """Return every job's state by what it is about."""
+        rows = self.db.reader.execute("SELECT id, kind, state FROM job ORDER BY id")
+        return {f"{row['kind']} {row['id']}": row["state"] for row in rows}
+
+
+@asynccontextmanager
+async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
+    """Open a bench in a temporary directory."""
+    root = tmp_path / "folder"
+    root.mkdir()
+    state_dir = tmp_path / "state"
+    db = Database.open(
+        state_dir / "state.db",
+        schema=STATE_SCHEMA,
+        executor=InlineExecutor(),
+        lane=ThreadLane.WRITER,
+    )
+    found = root.stat()
+    folder = db.write_blocking(
+        lambda c: synced.bind_folder(
+            c, bytes(root), device=found.st_dev, inode=found.st_ino
+        )
+    )
+    clock = TrioClock(EPOCH_S)
+    try:
+        yield Bench(
+            db=db,
+            imgur=FakeImgur(),
+            ledger=FakeLedger(clock),
+            albums=FakeAlbumList(),
+            clock=clock,
+            folder=folder,
+            root=root,
+            state_dir=state_dir,
+        )
+    finally:
+        db.close()
