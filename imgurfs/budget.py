@@ -129,6 +129,8 @@ class Wait:
 
     until: float
     reason: str
+    #: Imgur asked to wait, over capacity: nothing has been spent.
+    is_throttle: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -319,7 +321,7 @@ def _pauses(
     if request.kind not in (RequestKind.CDN, RequestKind.FREE):
         scopes.add(CAPACITY)
     return [
-        Wait(until, f"Imgur asked to wait ({scope})")
+        Wait(until, f"Imgur asked to wait ({scope})", is_throttle=scope == CAPACITY)
         for scope, until in state.pauses.items()
         # One further ahead than any window is a clock that was set back.
         if scope in scopes and now < until <= now + limits.RESET_AHEAD_MAX_S

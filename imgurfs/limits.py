@@ -31,6 +31,8 @@ UPLOAD_TIMEOUT_S: Final = 600.0
 QUARANTINE_S: Final = 120.0
 #: SIGTERM to exit; in-flight uploads are abandoned as unknown after this.
 STOP_GRACE_S: Final = 20.0
+#: Pauses between the attempts at a directory that was never listed, when Imgur is out.
+FIRST_LISTING_PAUSES_S: Final = (0.5, 1.5)
 #: How long a mount command waits for the mounted drive to answer.
 MOUNT_READY_TIMEOUT_S: Final = 15.0
 #: Longest wait for another process's write transaction before "database is busy".

@@ -120,7 +120,8 @@ def _throttle(
                 ahead = window_s if reset_s is None else reset_s
                 until = now + ahead + limits.RESET_MARGIN_S
                 return ThrottledError(said, retry_at=until, scope=scope)
-    is_full = "capacity" in text and (is_limit or status >= 500)
+    # With another status it is a page of somebody in between: an outage, no pause.
+    is_full = "capacity" in text and is_limit
     is_banned = "actions are forbidden" in text
     if is_full or is_banned or status == 429:
         until = now + limits.CAPACITY_PAUSE_S

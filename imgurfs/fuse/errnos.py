@@ -30,7 +30,7 @@ ERRNOS: Final[dict[type[ImgurfsError], int]] = {
     errors.SourceChangedError: errno.EBUSY,
     errors.OutcomeUnknownError: errno.EIO,
     errors.OutageError: errno.EIO,
-    errors.ThrottledError: errno.EBUSY,
+    errors.ThrottledError: errno.EIO,
     errors.BudgetError: errno.EDQUOT,
     errors.TokenRejectedError: errno.EACCES,
     errors.NotFoundError: errno.ENOENT,

@@ -35,7 +35,7 @@ from imgurfs.budget import (
     learned,
 )
 from imgurfs.clock import Clock
-from imgurfs.errors import BudgetError
+from imgurfs.errors import BudgetError, ThrottledError
 from imgurfs.executor import Executor, ThreadLane
 from imgurfs.model import Credits, Lane, RateHeaders, RequestClass, RequestKind
 from imgurfs.store.database import Connection, Database
@@ -134,7 +134,8 @@ class SqliteLedger:
     async def reserve(self, request: RequestClass) -> Grant:
         """Reserve what the request may cost; durable when this returns.
 
-        Raises BudgetError, whose ``retry_at`` is None when only the user can help.
+        Raises BudgetError, whose ``retry_at`` is None when only the user can help, and
+        ThrottledError while Imgur wants to be left alone.
         """
         now = self._clock.now()
 
@@ -149,6 +150,9 @@ class SqliteLedger:
             case Grant():
                 self._granted += 1
                 return outcome
+            case Wait(until=until, reason=reason, is_throttle=True):
+                self._denied += 1
+                raise ThrottledError(reason, retry_at=until, scope=CAPACITY)
             case Wait(until=until, reason=reason):
                 self._denied += 1
                 raise BudgetError(f"the budget says wait: {reason}", retry_at=until)

@@ -7,9 +7,11 @@ deadlines: the caller brings its own.
 
 from __future__ import annotations
 
+import trio
+
 from imgurfs import limits
 from imgurfs.clock import Clock
-from imgurfs.errors import NotFoundError
+from imgurfs.errors import NotFoundError, OutageError
 from imgurfs.model import ROOT_INODE, Inode, Lane
 from imgurfs.store import entries
 from imgurfs.store.database import Database
@@ -85,11 +87,23 @@ class View:
     async def _list_if_never_listed(self, node: Node) -> bool:
         if node.listed_at is not None or (node.album is not None and not node.album.id):
             return False
+        for pause_s in limits.FIRST_LISTING_PAUSES_S:
+            try:
+                await self._list_now(node)
+            except OutageError:
+                # One page of a gateway is no reason to show an error to somebody who
+                # waits anyway; the request's own deadline ends this as well.
+                await trio.sleep(pause_s)
+            else:
+                return True
+        await self._list_now(node)
+        return True
+
+    async def _list_now(self, node: Node) -> None:
         if node.inode == ROOT_INODE:
             await self._refresher.refresh_albums(Lane.INTERACTIVE)
         else:
             await self._refresher.refresh_album(node.inode, Lane.INTERACTIVE)
-        return True
 
     def _is_old(self, node: Node) -> bool:
         if node.kind is not NodeKind.ALBUM or node.listed_at is None:

@@ -273,6 +273,28 @@ def test_without_fuse_it_says_what_to_install(machine: Machine) -> None:
     assert not machine.is_mounted()
 
 
+def test_without_the_fuse_device_it_says_so(machine: Machine) -> None:
+    """R22: without /dev/fuse (a container, say) it is exit 69 and the reason."""
+    machine.log_in()
+    devices = machine.directory / "dev"
+    devices.mkdir()
+    (devices / "null").touch()
+    # A mount namespace of its own, in which /dev has no fuse.
+    hide = 'mount --bind "$1" /dev && shift && exec "$@"'
+    done = subprocess.run(
+        ["unshare", "--map-root-user", "--mount", "sh", "-c", hide, "sh", str(devices)]
+        + machine.command("mount", str(machine.mountpoint)),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env=machine.environment,
+    )
+    assert done.returncode == 69, done.stderr
+    assert "/dev/fuse does not exist" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not machine.is_mounted()
+
+
 def make_missing(machine: Machine) -> None:
     """Take the mountpoint away."""
     machine.mountpoint.rmdir()

@@ -31,7 +31,7 @@ from tests.support.uploading import UPLOAD, png, upload
     [
         (
             FaultRule(action=Action.HTML, status=503),
-            ThrottledError,
+            OutageError,
             OutcomeUnknownError,
         ),
         (FaultRule(action=Action.HTML, status=403), ThrottledError, ThrottledError),

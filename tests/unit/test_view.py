@@ -10,7 +10,7 @@ import trio
 
 from imgurfs import limits
 from imgurfs.clock import TrioClock
-from imgurfs.errors import NotFoundError, NotSentError
+from imgurfs.errors import NotFoundError, NotSentError, OutageError
 from imgurfs.model import ROOT_INODE, AlbumId, Inode, Lane
 from imgurfs.store import entries
 from imgurfs.store.entries import Totals
@@ -144,3 +144,29 @@ async def test_totals_are_counted_again_only_after_a_commit(
     assert drive.view.totals() is first
     await drive.refresher.refresh_all(Lane.REFRESH)
     assert drive.view.totals().images == 2
+
+
+async def test_one_outage_does_not_reach_who_looks_first(
+    drive: Drive, autojump_clock: object
+) -> None:
+    """A gateway's page in the place of the first listing is asked past, in seconds."""
+
+    async def recover(_what: str) -> None:
+        if drive.calls() == 2:
+            drive.account.failure = None
+
+    drive.account.failure = OutageError("a page")
+    drive.account.before_request = recover
+    assert await _names(drive) == ["A"]
+    assert trio.current_time() < sum(limits.FIRST_LISTING_PAUSES_S)
+
+
+async def test_an_outage_that_lasts_is_told_within_the_bound(
+    drive: Drive, autojump_clock: object
+) -> None:
+    """After a few attempts the error comes out, before the kernel's patience ends."""
+    drive.account.failure = OutageError("a page")
+    with pytest.raises(OutageError):
+        await _names(drive)
+    assert drive.calls() == 1 + len(limits.FIRST_LISTING_PAUSES_S)
+    assert trio.current_time() < limits.FUSE_METADATA_DEADLINE_S
