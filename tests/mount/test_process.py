@@ -282,8 +282,11 @@ def test_without_the_fuse_device_it_says_so(machine: Machine) -> None:
     # A mount namespace of its own, in which /dev has no fuse.
     hide = 'mount --bind "$1" /dev && shift && exec "$@"'
     done = subprocess.run(
-        ["unshare", "--map-root-user", "--mount", "sh", "-c", hide, "sh", str(devices)]
-        + machine.command("mount", str(machine.mountpoint)),
+        [
+            *("unshare", "--map-root-user", "--mount"),
+            *("sh", "-c", hide, "sh", str(devices)),
+            *machine.command("mount", str(machine.mountpoint)),
+        ],
         capture_output=True,
         text=True,
         timeout=60,
