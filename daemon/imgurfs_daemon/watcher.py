@@ -13,6 +13,7 @@ from __future__ import annotations
 import os
 import stat
 import threading
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
@@ -32,6 +33,10 @@ from imgurfs_daemon.snapshot import (
     Snapshot,
     is_temporary_name,
 )
+
+# A new directory that watchdog finds twice, by its event and by reading its parent, is
+# registered twice with the same callback; it says so as if that mattered.
+warnings.filterwarnings("ignore", "Callback with id", RuntimeWarning)
 
 #: Directories nested deeper than this are not read: a loop of bind mounts.
 _DEPTH_MAX = 100
