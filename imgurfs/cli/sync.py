@@ -69,12 +69,17 @@ async def _sync(
     once: bool,
     dry_run: bool,
 ) -> int:
+    import msgspec
     import trio
 
     from imgurfs.assembly import open_account
     from imgurfs.notify import Notifier
     from imgurfs_daemon.service import Daemon, wait_for_signal
 
+    if dry_run:
+        # What would be sent if everything held still from now on.
+        settled = msgspec.structs.replace(settings.sync, settle_s=0.0)
+        settings = msgspec.structs.replace(settings, sync=settled)
     async with open_account(settings, context.account) as services:
         daemon = Daemon(services, [folder])
         if dry_run:
@@ -172,6 +177,4 @@ def _print_plan(look: Look) -> int:
         f"{len(sends)} upload(s), {new_albums} album(s) to create or adopt,"
         f" {len(deletes)} delete(s): at most {posts} POSTs and {credits_} credits"
     )
-    if look.settles_in_s is not None:
-        print("some files are still being written and are not counted")
     return 0

@@ -58,6 +58,7 @@ def test_sync_once(tmp_path: Path) -> None:
     fill(folder, "a.gif", "trip/b.gif", "trip/c.gif")
     with place(tmp_path, settings=mirrored(folder, grace_s=600)) as at:
         plan = at.run("sync", str(folder), "--dry-run")
+        # Files of this very moment count: a plan is about what is there.
         assert "3 upload(s), 1 album(s)" in plan.stdout, plan.stderr
         assert len(at.images()) == 2
         code, said = sync(at, folder)
@@ -112,3 +113,13 @@ def test_bad_use_is_one_clear_line(tmp_path: Path) -> None:
         with process(*arguments, environ=at.environ, log=log) as nothing:
             assert nothing.wait(20) == 78
         assert "no folder is watched" in log.read_text()
+
+
+def test_dry_run_counts_files_that_have_not_settled(tmp_path: Path) -> None:
+    """A plan is about what is there, however long files would have to hold still."""
+    folder = tmp_path / "folder"
+    fill(folder, "a.gif", "trip/b.gif")
+    with place(tmp_path, settings="[sync]\nsettle_s = 3600.0\n") as at:
+        plan = at.run("sync", str(folder), "--dry-run")
+        assert "2 upload(s), 1 album(s)" in plan.stdout, plan.stderr
+        assert len(at.images()) == 2
