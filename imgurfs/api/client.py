@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import contextlib
 import secrets
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -32,6 +32,7 @@ from imgurfs.clock import Clock
 from imgurfs.errors import (
     OutageError,
     OutcomeUnknownError,
+    RejectedError,
     RemoteError,
     TokenRejectedError,
 )
@@ -39,6 +40,15 @@ from imgurfs.executor import Executor
 from imgurfs.model import Account, Album, AlbumId, Credits, Image, ImageId, Lane
 
 T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FilePart:
+    """A local file for :meth:`Client.call` to send as the form's part ``name``."""
+
+    name: str
+    path: Path
+    size_bytes: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,11 +241,30 @@ class Client:
         await self._done(wire.delete_image(image_id, lane), grant)
 
     async def call(
-        self, method: str, route: str, *, fields: Mapping[str, str], lane: Lane
+        self,
+        method: str,
+        route: str,
+        *,
+        fields: Iterable[tuple[str, str]] = (),
+        file: FilePart | None = None,
+        lane: Lane,
     ) -> object:
-        """Call any endpoint and return its ``data`` as decoded JSON."""
+        """Call any endpoint and return its ``data`` as decoded JSON.
+
+        A ``file`` is sent with the fields as a multipart body: only where pictures
+        are uploaded (RejectedError elsewhere). An answer without the usual envelope
+        is returned whole.
+        """
         request = wire.any_call(method, route, fields=fields, lane=lane)
-        return await self._value(request, lambda data: data)
+        upload = None
+        if file is not None:
+            if not request.is_upload:
+                raise RejectedError(f"{method} {route} does not take a file")
+            boundary = f"imgurfs{secrets.token_hex(16)}"
+            frame = wire.multipart(request.fields, part=file.name, boundary=boundary)
+            upload = _Upload(file.path, file.size_bytes, frame)
+        raw = await self._raw(request, upload=upload)
+        return self._read(request, raw, parse.payload)
 
     # --- The way there and back -----------------------------------------------
 
@@ -251,21 +280,34 @@ class Client:
         upload: _Upload | None = None,
         grant: Grant | None = None,
     ) -> T:
-        """Send, once more after a token refresh, and read the data."""
+        """Send, and read the data."""
+        raw = await self._raw(request, upload=upload, grant=grant)
+        return self._read(request, raw, lambda body: read(parse.data(body)))
+
+    async def _raw(
+        self,
+        request: wire.Request,
+        *,
+        upload: _Upload | None = None,
+        grant: Grant | None = None,
+    ) -> bytes:
+        """Send, once more after a token refresh; return the body of a success."""
         authorization = await self._auth.authorization(request.cost.lane)
         try:
-            raw = await self._attempt(
+            return await self._attempt(
                 request, upload=upload, authorization=authorization, grant=grant
             )
         except TokenRejectedError:
             await self._auth.refresh(authorization.removeprefix("Bearer "))
             authorization = await self._auth.authorization(request.cost.lane)
             # The grant is spent: this attempt is reserved anew.
-            raw = await self._attempt(
+            return await self._attempt(
                 request, upload=upload, authorization=authorization, grant=None
             )
+
+    def _read(self, request: wire.Request, raw: bytes, read: Callable[[bytes], T]) -> T:
         try:
-            return read(parse.data(raw))
+            return read(raw)
         except parse.Malformed as finding:
             raise refusals.malformed(request, str(finding)) from None
 

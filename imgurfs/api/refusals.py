@@ -162,7 +162,7 @@ def _by_status(
             return ForbiddenError(said) if is_json else OutageError(said)
         case 404 | 410:
             # The legacy back-end answers an unknown item with an HTML page.
-            is_item = _ITEM.match(request.path) is not None
+            is_item = request.is_typed or _ITEM.match(request.path) is not None
             return NotFoundError(said) if is_item else OutageError(said)
         case 405 | 413 | 415 if request.is_upload:
             return RejectedError(f"Imgur does not take this file: {said}", code=status)

@@ -9,10 +9,10 @@ Identifiers go into paths only after :func:`checked_id`.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from typing import Final
-from urllib.parse import quote, urlencode
+from urllib.parse import quote, unquote, urlencode
 
 from imgurfs import limits
 from imgurfs.errors import RejectedError
@@ -21,6 +21,7 @@ from imgurfs.model import AlbumId, ImageId, Lane, RequestClass, RequestKind
 #: Ids and deletehashes. Imgur's are 5, 7 or 15 letters and digits; a little slack.
 _ID: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _ROUTE: Final = re.compile(r"/[!-~]*")
+_UPLOAD_ROUTE: Final = re.compile(r"/3/(image|upload)(\.json)?/?")
 _VIDEO_SUFFIXES: Final = (
     ".mp4",
     ".m4v",
@@ -37,13 +38,17 @@ _VIDEO_SUFFIXES: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One request to the API. ``path`` begins with "/"; ``fields`` are the form."""
+    """One request to the API. ``path`` begins with "/"; ``fields`` are the form.
+
+    ``is_typed``: a person chose the path, so that a 404 says that it names nothing.
+    """
 
     method: str
     path: str
     cost: RequestClass
     query: tuple[tuple[str, str], ...] = ()
     fields: tuple[tuple[str, str], ...] = ()
+    is_typed: bool = False
 
     @property
     def target(self) -> str:
@@ -204,25 +209,33 @@ def delete_image(image_id: ImageId, lane: Lane) -> Request:
 
 
 def any_call(
-    method: str, route: str, *, fields: Mapping[str, str], lane: Lane
+    method: str, route: str, *, fields: Iterable[tuple[str, str]], lane: Lane
 ) -> Request:
     """Build a request to any endpoint; fields of a GET go into the query.
 
-    Raises RejectedError for a route that is not an absolute path.
+    A POST to where pictures are uploaded is an upload, whatever its fields. Raises
+    RejectedError for a route that is not an absolute path, or goes up by ``..``.
     """
     method = method.upper()
-    if not _ROUTE.fullmatch(route) or route.startswith("//") or "#" in route:
+    path, mark, query = route.partition("?")
+    plain = unquote(path)
+    is_path = _ROUTE.fullmatch(route) and not route.startswith("//")
+    if not is_path or "#" in route or {".", ".."} & set(plain.split("/")):
         raise RejectedError(f"{route[:80]!r} is not a path of the API")
     if method not in ("GET", "POST", "PUT", "DELETE"):
         raise RejectedError(f"{method[:20]!r} is not a method of the API")
+    pairs = tuple(fields)
     if method == "GET":
-        request = _read(route, lane, tuple(fields.items()))
-        if "?" in route:
-            path, _, query = route.partition("?")
-            joined = query + ("&" + urlencode(fields) if fields else "")
-            request = _read(f"{path}?{joined}", lane)
-        return request
-    return _change(method, route, lane, fields.items())
+        if pairs and mark:
+            path, pairs = f"{path}?{query}&{urlencode(pairs)}", ()
+        elif mark:
+            path = route
+        return replace(_read(path, lane, pairs), is_typed=True)
+    request = replace(_change(method, route, lane, pairs), is_typed=True)
+    if method == "POST" and _UPLOAD_ROUTE.fullmatch(plain.lower()):
+        cost = replace(request.cost, kind=RequestKind.UPLOAD)
+        return replace(request, cost=cost)
+    return request
 
 
 # --- Uploading ----------------------------------------------------------------

@@ -7,18 +7,25 @@ from __future__ import annotations
 
 import ipaddress
 import json
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, nullcontext
 from dataclasses import asdict
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 import click
 
+from imgurfs.cli.sections import SectionedCommand
 from imgurfs.errors import UnavailableError, UsageError
 
 if TYPE_CHECKING:
-    from imgurfs.emulator.faults import FaultRule
+    from imgurfs.emulator.app import Emulator
+    from imgurfs.emulator.config import EmulatorConfig
+    from imgurfs.emulator.faultrules import Rule
     from imgurfs.emulator.limits import Limits
     from imgurfs.emulator.server import Listeners
+    from imgurfs.emulator.tls import Tls
 
 
 def _is_loopback(host: str) -> bool:
@@ -28,7 +35,16 @@ def _is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
-@click.command()
+_SECTIONS = {
+    "Where it listens": (
+        "port", "cdn_port", "host", "allow_non_loopback", "tls", "ca_dir",
+    ),
+    "What there is": ("albums", "images", "seed", "data"),
+    "How it behaves": ("dialect", "quirks", "limits", "faults"),
+}  # fmt: skip
+
+
+@click.command(cls=SectionedCommand, sections=_SECTIONS)
 @click.option(
     "--port",
     type=click.IntRange(0, 65535),
@@ -41,7 +57,7 @@ def _is_loopback(host: str) -> bool:
     type=click.IntRange(0, 65535),
     default=0,
     metavar="N",
-    help="Port of the pictures; 0, the default, takes a free one.",
+    help="Port of the pictures; 0, the default, takes a free one. May be the same.",
 )
 @click.option(
     "--host",
@@ -57,9 +73,9 @@ def _is_loopback(host: str) -> bool:
 )
 @click.option(
     "--data",
-    type=click.Path(path_type=Path),
+    type=click.Path(path_type=Path, file_okay=False),
     metavar="DIR",
-    help="Keep the state in DIR (not supported yet).",
+    help="Keep the state in DIR and go on with it; it begins as --albums … say.",
 )
 @click.option(
     "--albums",
@@ -96,12 +112,29 @@ def _is_loopback(host: str) -> bool:
     help="Rate limits to enforce; FILE is TOML or JSON.",
 )
 @click.option(
+    "--quirk",
+    "quirks",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="Change one of Imgur's oddities; docs/EMULATOR.md lists them. Repeatable.",
+)
+@click.option(
     "--faults",
     type=click.Path(path_type=Path),
     metavar="FILE",
     help="Rules of what goes wrong, as JSON.",
 )
-@click.option("--tls", is_flag=True, help="Speak HTTPS (not supported yet).")
+@click.option(
+    "--tls",
+    is_flag=True,
+    help="Speak HTTPS with a throw-away authority; ca_file is its certificate.",
+)
+@click.option(
+    "--ca-dir",
+    type=click.Path(path_type=Path, file_okay=False),
+    metavar="DIR",
+    help="With --tls: where ca.pem goes; else a directory that is removed at the end.",
+)
 def emulator(
     *,
     port: int,
@@ -114,25 +147,24 @@ def emulator(
     seed: int,
     dialect: str,
     limits: str,
+    quirks: tuple[str, ...],
     faults: Path | None,
     tls: bool,
+    ca_dir: Path | None,
 ) -> None:
     """Run an Imgur on this machine, for tests and for trying things out.
 
     The first line on standard output is a JSON object with the addresses and the
-    credentials of its account. Stop it with Ctrl-C. Nothing is kept.
+    credentials of its account. Stop it with Ctrl-C. Without --data nothing is kept.
     """
-    if data is not None or tls:
-        name = "--tls" if tls else "--data"
-        raise UsageError(f"{name} is not supported yet", hint="leave it out")
+    if ca_dir is not None and not tls:
+        raise UsageError("--ca-dir is of no use without --tls", hint="add --tls")
     if not _is_loopback(host) and not allow_non_loopback:
         raise UsageError(
             f"{host} can be reached from other machines",
             hint="the emulator protects nothing; --allow-non-loopback if you mean it",
         )
     try:
-        from imgurfs.emulator.app import build
-        from imgurfs.emulator.clock import SystemClock
         from imgurfs.emulator.config import Dialect, EmulatorConfig
         from imgurfs.emulator.server import serve
     except ModuleNotFoundError as exc:
@@ -140,8 +172,8 @@ def emulator(
             f"the emulator needs the module {exc.name}",
             hint="install imgur-drive[emulator]",
         ) from exc
-    allowed, rules = _read_files(limits, faults)
-    listeners = _listen(host, api_port=port, cdn_port=cdn_port)
+    allowed, rules, changes = _read_options(limits, faults, quirks)
+    listeners = _listen(host, api_port=port, cdn_port=cdn_port, is_tls=tls)
     config = EmulatorConfig(
         api_url=listeners.api_url,
         cdn_url=listeners.cdn_url,
@@ -150,34 +182,74 @@ def emulator(
         seed=seed,
         dialect=Dialect(dialect),
         limits=allowed,
+        quirk_changes=changes,
     )
-    built = build(config, SystemClock(), faults=rules)
-    first_line = {
-        "api_url": config.api_url,
-        "cdn_url": config.cdn_url,
-        **asdict(built.credentials),
-    }
-    click.echo(json.dumps(first_line, separators=(",", ":")))
-    serve(built, listeners)
+    built = _build(config, rules, data, listeners)
+    first_line = {"api_url": config.api_url, "cdn_url": config.cdn_url}
+    first_line |= asdict(built.credentials)
+    trusted = _trust(ca_dir, host=host) if tls else nullcontext()
+    with closing(built), closing(listeners), trusted as trust:
+        if trust:
+            first_line["ca_file"] = str(trust.ca_file)
+        click.echo(json.dumps(first_line, separators=(",", ":")))
+        serve(built, listeners, tls=trust.context if trust else None)
 
 
-def _read_files(
-    limits: str, faults: Path | None
-) -> tuple[Limits, tuple[FaultRule, ...]]:
-    from imgurfs.emulator.faults import FaultFileError, load_rules
-    from imgurfs.emulator.limits import LimitsFileError, load_limits
+def _build(
+    config: EmulatorConfig,
+    rules: tuple[Rule, ...],
+    data: Path | None,
+    listeners: Listeners,
+) -> Emulator:
+    from imgurfs.emulator.app import build
+    from imgurfs.emulator.clock import SystemClock
+    from imgurfs.emulator.persistence import PersistenceError
 
     try:
-        return load_limits(limits), load_rules(faults) if faults else ()
-    except (FaultFileError, LimitsFileError) as exc:
-        raise UsageError(str(exc), hint="docs/EMULATOR.md describes the files") from exc
+        return build(config, SystemClock(), faults=rules, data=data)
+    except PersistenceError as exc:
+        listeners.close()
+        raise UnavailableError(
+            f"cannot keep the state: {exc}", hint="choose another --data"
+        ) from exc
 
 
-def _listen(host: str, *, api_port: int, cdn_port: int) -> Listeners:
+@contextmanager
+def _trust(ca_dir: Path | None, *, host: str) -> Iterator[Tls]:
+    """Make the certificates; without ``ca_dir`` they go when the block ends."""
+    from imgurfs.emulator.tls import make_tls
+
+    with TemporaryDirectory(prefix="imgurfs-emulator-") as temporary:
+        try:
+            made = make_tls(ca_dir or Path(temporary), host=host)
+        except OSError as exc:
+            raise UsageError(
+                f"cannot write to {exc.filename or ca_dir}: {exc.strerror or exc}",
+                hint="choose another --ca-dir",
+            ) from exc
+        yield made
+
+
+def _read_options(
+    limits: str, faults: Path | None, quirks: tuple[str, ...]
+) -> tuple[Limits, tuple[Rule, ...], dict[str, str | int | float]]:
+    from imgurfs.emulator.faultrules import FaultFileError, load_rules
+    from imgurfs.emulator.limits import LimitsFileError, load_limits
+    from imgurfs.emulator.quirks import QuirkError, parse_quirks
+
+    try:
+        rules = load_rules(faults) if faults else ()
+        return load_limits(limits), rules, parse_quirks(quirks)
+    except (FaultFileError, LimitsFileError, QuirkError) as exc:
+        raise UsageError(str(exc), hint="docs/EMULATOR.md describes them") from exc
+
+
+def _listen(host: str, *, api_port: int, cdn_port: int, is_tls: bool) -> Listeners:
     from imgurfs.emulator.server import open_listeners
 
+    scheme = "https" if is_tls else "http"
     try:
-        return open_listeners(host, api_port=api_port, cdn_port=cdn_port)
+        return open_listeners(host, api_port=api_port, cdn_port=cdn_port, scheme=scheme)
     except OSError as exc:
         raise UnavailableError(
             f"cannot listen on {exc.filename or host}: {exc.strerror or exc}",

@@ -23,6 +23,7 @@ from imgurfs.cli.context import (
 
 #: Command -> (module under imgurfs.cli, its first help line).
 COMMANDS = {
+    "api": ("api", "Call any endpoint of Imgur, as the account."),
     "config": ("config", "Show, check or start the configuration file."),
     "credits": ("credits", "Show the limits as Imgur reports them."),
     "demo": ("demo", "Try everything on an emulated account, offline."),

@@ -13,12 +13,16 @@ from starlette.types import Receive, Scope, Send
 
 from imgurfs.emulator.call import ClientGoneError
 from imgurfs.emulator.context import Context
-from imgurfs.emulator.faults import FaultBook, FaultFileError, parse_rules
+from imgurfs.emulator.faultrules import FaultFileError, parse_rules
+from imgurfs.emulator.faults import FaultBook
+from imgurfs.emulator.sample import SAMPLE_ID
 from imgurfs.emulator.sending import send_reply
 from imgurfs.emulator.wire import Json, Reply
 from imgurfs.emulator.world import Account
 
 _BODY_BYTES_MAX = 10_000_000
+#: The sample account after it was deleted.
+_NOBODY: Json = {"username": None, "albums": [], "images": []}
 
 
 class Admin:
@@ -34,6 +38,7 @@ class Admin:
             ("DELETE", "/counters"): self._reset_counters,
             ("GET", "/log"): lambda _: context.observations.log_entries(),
             ("GET", "/state"): lambda _: self.state(),
+            ("GET", "/stranger"): lambda _: self.stranger(),
             ("GET", "/faults"): lambda _: faults.describe(),
             ("POST", "/faults"): self._set_faults,
             ("DELETE", "/faults"): lambda _: self._set_faults(b"[]"),
@@ -61,18 +66,43 @@ class Admin:
     def state(self) -> Json:
         """Return what exists: the sample account's things, and other people's."""
         world = self._context.world
-        me = world.account(self._context.config.username)
-        assert me is not None
+        me = world.account_by_id(SAMPLE_ID)
         others = [it for it in world.accounts.values() if it is not me]
         anonymous_images = [it.id for it in world.images.values() if not it.owner]
         anonymous_albums = [it.id for it in world.albums.values() if not it.owner]
         return {
-            **self._account_state(me),
+            **(self._account_state(me) if me else _NOBODY),
             "others": [self._account_state(it) for it in others],
             "anonymous": {
                 "albums": [self._album_state(it) for it in anonymous_albums],
                 "images": [self._image_state(it) for it in anonymous_images],
             },
+        }
+
+    def stranger(self) -> Json:
+        """Return what somebody without the account is told about its things.
+
+        The same objects that the API answers to them; None where it refuses. ``names``
+        lists the file names that are in there: what should have stayed private.
+        """
+        world, writer = self._context.world, self._context.writer
+        me = world.account_by_id(SAMPLE_ID)
+        images, albums = [], []
+        if me is not None:
+            images = [world.images[it] for it in me.images]
+            albums = [world.albums[it] for it in me.albums]
+        shown = {it.id: writer.image(it, is_owner=False) for it in images}
+        names = {str(it.get("name") or "") for it in shown.values()}
+        return {
+            "images": shown,
+            "albums": {
+                it.id: None
+                if it.privacy == "secret"
+                else writer.album(it, is_owner=False, with_images=True)
+                for it in albums
+            },
+            "listed_albums": [it.id for it in albums if it.privacy == "public"],
+            "names": sorted(names - {""}),
         }
 
     def _account_state(self, account: Account) -> Json:
@@ -114,7 +144,7 @@ class Admin:
     def _set_faults(self, body: bytes) -> object:
         try:
             data = json.loads(body)
-        except ValueError as exc:
+        except (ValueError, RecursionError) as exc:
             raise FaultFileError(f"not JSON: {exc}") from exc
         self._faults.replace(parse_rules(data, source="request"))
         return self._faults.describe()

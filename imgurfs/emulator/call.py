@@ -11,21 +11,28 @@ import json
 import re
 from collections.abc import AsyncGenerator, Iterator
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 from urllib.parse import parse_qsl
 
 from starlette.datastructures import Headers, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.types import Receive, Scope
 
-#: A body beyond this is refused by the "proxy" in front: a 200 MB file as base64
-#: with room for the form around it.
-BODY_BYTES_MAX: Final = 300_000_000
+#: A body beyond this is refused by the "proxy" in front: a film of 200 MB with room
+#: for the form around it.
+BODY_BYTES_MAX: Final = 220_000_000
+#: The same for what is no multipart upload: base64, taken for pictures of at most
+#: 10 MB, with room for percent signs.
+FORM_BYTES_MAX: Final = 30_000_000
 _FIELDS_MAX: Final = 10_000
+#: So much of a refused body is still read, and thrown away.
+LINGER_BYTES_MAX: Final = 2 * 1024**3
+#: No number of a page or of anything else is believed to be larger.
+INTEGER_MAX: Final = 10**9
 
 
 class BodyTooLargeError(Exception):
-    """The body passed BODY_BYTES_MAX; it was read no further."""
+    """The body is longer than is taken; it was read no further, if at all."""
 
 
 class ClientGoneError(Exception):
@@ -65,6 +72,16 @@ class Call:
     fields: list[tuple[str, str]] = field(default_factory=list)
     files: dict[str, File] = field(default_factory=dict)
 
+    @property
+    def meant_method(self) -> str:
+        """The method, or the one a POST names in its query as ``_method``.
+
+        For clients that can only GET and POST. A GET changes nothing whatever it says.
+        """
+        meant = next((v for k, v in self.query if k == "_method"), "").upper()
+        is_known = meant in ("PUT", "DELETE", "POST")
+        return meant if self.method == "POST" and is_known else self.method
+
     def _pairs(self) -> Iterator[tuple[str, str]]:
         yield from self.fields
         yield from self.query
@@ -93,7 +110,12 @@ class Call:
     def integer(self, name: str, default: int) -> int:
         """Return a whole number from the path, body or query, else ``default``."""
         text = self.parameters.get(name) or self.get(name) or ""
-        return int(text) if re.fullmatch(r"-?[0-9]{1,9}", text) else default
+        if not re.fullmatch(r"-?[0-9]+", text):
+            return default
+        # Longer ones are not converted: that takes time, and is refused by Python.
+        return (
+            int(text) if len(text) < 10 else -INTEGER_MAX if text < "0" else INTEGER_MAX
+        )
 
 
 def _list_name(key: str) -> str:
@@ -120,16 +142,22 @@ def _parse_pairs(text: str) -> list[tuple[str, str]]:
         return []
 
 
-async def read_fields(call: Call, receive: Receive) -> None:
+async def read_fields(call: Call, receive: Receive, *, is_upload: bool) -> None:
     """Read the body to its end and put its fields and files into the call.
 
-    Raises BodyTooLargeError, ClientGoneError.
+    Only an upload in parts may be longer than FORM_BYTES_MAX. Raises
+    BodyTooLargeError, ClientGoneError.
     """
     kind = call.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if kind == "multipart/form-data":
-        await _read_multipart(call, receive)
+    is_multipart = kind == "multipart/form-data"
+    size_max = BODY_BYTES_MAX if is_upload and is_multipart else FORM_BYTES_MAX
+    declared = call.headers.get("content-length", "")
+    if declared.isdigit() and int(declared[:20]) > size_max:
+        raise BodyTooLargeError
+    if is_multipart:
+        await _read_multipart(call, receive, size_max)
         return
-    body = b"".join([piece async for piece in _pieces(receive)])
+    body = b"".join([piece async for piece in _pieces(receive, size_max)])
     if not body:
         return
     text = body.decode("utf-8", "replace")
@@ -140,16 +168,23 @@ async def read_fields(call: Call, receive: Receive) -> None:
 def _parse_json(text: str) -> list[tuple[str, str]]:
     try:
         value = json.loads(text)
+        return _flattened(value) if isinstance(value, dict) else []
     except (ValueError, RecursionError):
         return []
-    if not isinstance(value, dict):
-        return []
+
+
+def _flattened(value: dict[str, Any]) -> list[tuple[str, str]]:
     return [
-        (key, part if isinstance(part, str) else json.dumps(part))
+        (_whole(key), _whole(part) if isinstance(part, str) else json.dumps(part))
         for key, item in value.items()
         for part in (item if isinstance(item, list) else [item])
         if part is not None
     ]
+
+
+def _whole(text: str) -> str:
+    """Return text without the half characters that JSON can spell."""
+    return text if text.isascii() else text.encode("utf-8", "replace").decode()
 
 
 class _Parser(MultiPartParser):
@@ -157,9 +192,16 @@ class _Parser(MultiPartParser):
     # races with the virtual clock of in-process tests.
     spool_max_size = BODY_BYTES_MAX + 1
 
+    def drop_unfinished(self) -> None:
+        """Close the file of a part that the body broke off in."""
+        kept = {id(part.file) for _, part in self.items if not isinstance(part, str)}
+        for file in self._files_to_close_on_error:
+            if id(file) not in kept:
+                file.close()
 
-async def _read_multipart(call: Call, receive: Receive) -> None:
-    pieces = _pieces(receive)
+
+async def _read_multipart(call: Call, receive: Receive, size_max: int) -> None:
+    pieces = _pieces(receive, size_max)
     parser = _Parser(
         call.headers,
         pieces,
@@ -169,6 +211,7 @@ async def _read_multipart(call: Call, receive: Receive) -> None:
     )
     try:
         form = await parser.parse()
+        parser.drop_unfinished()
     except (MultiPartException, UnicodeError):
         async for _ in pieces:
             continue
@@ -181,7 +224,20 @@ async def _read_multipart(call: Call, receive: Receive) -> None:
             call.fields.append((key, value))
 
 
-async def _pieces(receive: Receive) -> AsyncGenerator[bytes, None]:
+async def discard(receive: Receive) -> None:
+    """Throw away what still comes of a refused body.
+
+    A client that is cut off while it sends would never read the refusal.
+    """
+    left = LINGER_BYTES_MAX
+    while left > 0:
+        message = await receive()
+        if not message.get("more_body", False):
+            return
+        left -= len(message["body"]) + 1
+
+
+async def _pieces(receive: Receive, size_max: int) -> AsyncGenerator[bytes, None]:
     total = 0
     while True:
         message = await receive()
@@ -189,7 +245,7 @@ async def _pieces(receive: Receive) -> AsyncGenerator[bytes, None]:
             raise ClientGoneError
         piece = message.get("body", b"")
         total += len(piece)
-        if total > BODY_BYTES_MAX:
+        if total > size_max:
             raise BodyTooLargeError
         if piece:
             yield piece

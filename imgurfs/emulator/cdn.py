@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import OrderedDict
+from collections.abc import Callable
 from email.utils import formatdate
 from typing import Final
 
@@ -18,12 +19,13 @@ from imgurfs.emulator import pictures
 from imgurfs.emulator.content import Content, Stored
 from imgurfs.emulator.context import Context
 from imgurfs.emulator.observations import LogEntry
+from imgurfs.emulator.quirks import Quirks
 from imgurfs.emulator.sending import EDGE_HEADERS, encode_headers
 from imgurfs.emulator.world import Image
 
 #: Bytes handed to the server at a time: what fits the processor's cache is fastest.
 PIECE_BYTES: Final = 1 << 20
-_THUMBNAILS_MAX: Final = 512
+_MADE_MAX: Final = 512
 _PATH = re.compile(r"/([A-Za-z0-9]{5,8})(?:\.[A-Za-z0-9]{1,5})?")
 _RANGE = re.compile(r"bytes=(\d*)-(\d*)")
 REMOVED_PATH: Final = "/removed.png"
@@ -62,17 +64,18 @@ class CdnHost:
     def __init__(self, context: Context) -> None:
         self._context = context
         self._removed = Stored(pictures.removed_picture())
-        self._thumbnails: OrderedDict[tuple[str, str], Content] = OrderedDict()
+        self._region = Stored(pictures.region_picture())
+        #: Thumbnails and other formats, least recently asked for first.
+        self._made: OrderedDict[str, Content] = OrderedDict()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
         del receive
         assert scope["type"] == "http"
-        method, path = scope["method"], scope["path"]
-        if method not in {"GET", "HEAD"}:
+        if scope["method"] not in {"GET", "HEAD"}:
             await self._empty(scope, send, 405, {"allow": "GET, HEAD"})
             return
-        found = self._find(path)
+        found = self._found(scope)
         if found is None:
             location = self._context.config.cdn_url + REMOVED_PATH
             await self._empty(scope, send, 302, {"location": location})
@@ -85,7 +88,27 @@ class CdnHost:
             "cache-control": "public, max-age=31536000",
             "accept-ranges": "bytes",
         }
+        if self._quirks.webp == "on":
+            headers["vary"] = "accept"
         await self._serve(scope, send, content, headers)
+
+    @property
+    def _quirks(self) -> Quirks:
+        return self._context.config.quirks
+
+    def _found(self, scope: Scope) -> tuple[Content, str, int] | None:
+        """Return what this caller is shown: bytes, type, date; None when gone."""
+        if self._quirks.region_block == "on":
+            return self._region, "image/png", 0
+        found = self._find(scope["path"])
+        accepted = Headers(scope=scope).get("accept", "")
+        if found is None or self._quirks.webp == "off" or "image/webp" not in accepted:
+            return found
+        content, mime, modified_s = found
+        if mime not in {"image/jpeg", "image/png"}:
+            return found
+        webp = self._derived(content.md5, pictures.as_webp, content)
+        return (webp, "image/webp", modified_s) if webp else found
 
     def _find(self, path: str) -> tuple[Content, str, int] | None:
         if path == REMOVED_PATH:
@@ -97,6 +120,8 @@ class CdnHost:
         key = match[1]
         image = images.get(key)
         if image is not None:
+            if self._context.writer.is_processing(image):
+                return None
             return image.content, image.type, image.datetime_s
         # Six or eight characters may be an id and a thumbnail suffix.
         image, suffix = images.get(key[:-1]), key[-1]
@@ -105,21 +130,31 @@ class CdnHost:
         return self._thumbnail(image, suffix), "image/jpeg", image.datetime_s
 
     def _thumbnail(self, image: Image, suffix: str) -> Content:
-        key = (image.id, suffix)
-        kept = self._thumbnails.get(key)
-        if kept is not None:
-            self._thumbnails.move_to_end(key)
-            return kept
-        data = None
-        if not image.is_video:
-            whole = bytes(image.content.read(0, image.content.size_bytes))
-            data = pictures.thumbnail(whole, suffix=suffix)
-        if data is None:
-            data = pictures.video_thumbnail(image.title or image.id, suffix=suffix)
-        self._thumbnails[key] = content = Stored(data)
-        if len(self._thumbnails) > _THUMBNAILS_MAX:
-            self._thumbnails.popitem(last=False)
-        return content
+        def make(data: bytes) -> bytes:
+            small = pictures.thumbnail(data, suffix=suffix) if data else None
+            title = image.title or image.id
+            return small or pictures.video_thumbnail(title, suffix=suffix)
+
+        content = None if image.is_video else image.content
+        made = self._derived(image.id + suffix, make, content)
+        assert made is not None
+        return made
+
+    def _derived(
+        self, key: str, make: Callable[[bytes], bytes | None], content: Content | None
+    ) -> Content | None:
+        """Return what is made of some bytes, made once; None when nothing can be."""
+        kept = self._made.get(key)
+        if kept is None:
+            whole = content.read(0, content.size_bytes) if content else b""
+            data = make(bytes(whole))
+            if data is None:
+                return None
+            kept = self._made[key] = Stored(data)
+            if len(self._made) > _MADE_MAX:
+                self._made.popitem(last=False)
+        self._made.move_to_end(key)
+        return kept
 
     async def _serve(
         self, scope: Scope, send: Send, content: Content, headers: dict[str, str]

@@ -5,7 +5,8 @@ Also the questions every route asks about its caller. One object per emulator.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
 
 from imgurfs.emulator.accounting import Accounting
 from imgurfs.emulator.call import Call
@@ -29,6 +30,11 @@ class Context:
     observations: Observations
 
     @property
+    def is_new(self) -> bool:
+        """Whether the newer of the two back-ends is pretended."""
+        return self.dialect is Dialect.NEW
+
+    @property
     def dialect(self) -> Dialect:
         """Which back-end is pretended."""
         return self.config.dialect
@@ -48,15 +54,30 @@ class Context:
             return None
         return self.world.account(call.caller.account)
 
+    def writer_for(self, call: Call) -> Writer:
+        """Return the writer that knows what the caller has marked."""
+        account = self.caller_account(call)
+        favorites = account.favorites if account else ()
+        return replace(self.writer, favorites=favorites)
+
     def user_key(self, call: Call) -> str:
-        """Return what the hourly allowances are counted by: user, else address."""
+        """Return what uploads are counted by: user, else address."""
         account = self.caller_account(call)
         return f"user {account.url}" if account else f"address {call.address}"
+
+    def credit_key(self, call: Call) -> str:
+        """Return what credits are counted by: the user within each application."""
+        client_id = call.caller.client_id if call.caller else ""
+        return f"{client_id} {self.user_key(call)}"
 
     def is_owner(self, call: Call, thing: Image | Album) -> bool:
         """Return whether the thing belongs to the caller's account."""
         account = self.caller_account(call)
         return account is not None and thing.owner == account.url
+
+    def may_read(self, call: Call, album: Album) -> bool:
+        """Return whether the caller may see the album, knowing its id."""
+        return album.privacy != "secret" or self.is_owner(call, album)
 
     # --- What is asked about ---
 
@@ -102,3 +123,7 @@ class Context:
         if not self.is_owner(call, album):
             raise ApiError(403, "Permission Denied")
         return album
+
+
+#: A route: answers data for the envelope or a whole Reply, or raises ApiError.
+Handler = Callable[[Context, Call], Awaitable[object]]

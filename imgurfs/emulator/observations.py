@@ -6,14 +6,21 @@ Written by the two hosts, read by ``admin``. No judgement.
 from __future__ import annotations
 
 from collections import Counter, deque
-from dataclasses import asdict, dataclass
+from contextvars import ContextVar
+from dataclasses import asdict, dataclass, field
 
 LOG_ENTRIES_MAX = 2_000
+#: The fault that acts on the request at hand, "" for none.
+FAULT: ContextVar[str] = ContextVar("fault", default="")
 
 
 @dataclass(frozen=True, slots=True)
 class LogEntry:
-    """One request that was answered, or dropped (status 0)."""
+    """One request that was answered, or dropped (status 0).
+
+    ``fault`` is the action of the rule that acted on it. One that is answered by its
+    host and spoiled afterwards has the host's status.
+    """
 
     at: float
     host: str
@@ -22,6 +29,7 @@ class LogEntry:
     query: str
     status: int
     bytes_sent: int
+    fault: str = field(default_factory=FAULT.get)
 
 
 class Observations:
@@ -39,6 +47,7 @@ class Observations:
         self.posts = 0
         self.uploads = 0
         self.cdn_bytes_sent = 0
+        self.faults: Counter[str] = Counter()
         self.log: deque[LogEntry] = deque(maxlen=LOG_ENTRIES_MAX)
 
     def counters(self) -> dict[str, object]:
@@ -53,6 +62,7 @@ class Observations:
             "cdn_statuses": dict(self.cdn_statuses),
             "cdn_images": dict(self.cdn_images),
             "cdn_bytes_sent": self.cdn_bytes_sent,
+            "faults": dict(self.faults),
         }
 
     def log_entries(self) -> list[dict[str, object]]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import colorsys
 import io
 import struct
+import warnings
 import zlib
 from dataclasses import dataclass
 from functools import cache, lru_cache
@@ -27,6 +28,9 @@ _SQUARE = frozenset("sb")
 #: More pixels than this are not decoded for a thumbnail (a bomb guard).
 _PIXELS_MAX = 60_000_000
 _FRAMES = 8
+REMOVED_BYTES = 503
+#: After the signature and IHDR, whose lengths are fixed.
+_AFTER_PNG_HEAD = 33
 
 
 @cache
@@ -100,6 +104,12 @@ def draw_animation(title: str, *, number: int, width: int, height: int) -> bytes
     return out.getvalue()
 
 
+def _text_chunk(text: bytes) -> bytes:
+    body = b"tEXtComment\0" + text
+    length = struct.pack(">I", len(body) - 4)
+    return length + body + struct.pack(">I", zlib.crc32(body))
+
+
 def splice_comment(base: bytes, *, kind: Kind, comment: bytes) -> Spliced:
     """Return the picture with a comment of its own; it stays a valid file.
 
@@ -110,11 +120,8 @@ def splice_comment(base: bytes, *, kind: Kind, comment: bytes) -> Spliced:
         segment = b"\xff\xfe" + struct.pack(">H", len(comment) + 2) + comment
         return Spliced(base, position=2, insert=segment)
     if kind == "png":
-        body = b"tEXtComment\0" + comment
-        chunk = struct.pack(">I", len(body) - 4) + body
-        chunk += struct.pack(">I", zlib.crc32(body))
-        # After the signature and IHDR, whose length is fixed.
-        return Spliced(base, position=33, insert=chunk)
+        chunk = _text_chunk(comment)
+        return Spliced(base, position=_AFTER_PNG_HEAD, insert=chunk)
     assert base.endswith(b";")
     extension = b"\x21\xfe" + bytes([len(comment)]) + comment + b"\0"
     return Spliced(base, position=len(base) - 1, insert=extension)
@@ -140,15 +147,23 @@ class Measured:
     frames: int
 
 
+#: Pillow's plugins raise what their parsers happen to raise on damaged files.
+_DAMAGED = (
+    OSError, SyntaxError, ValueError, EOFError, TypeError, LookupError, OverflowError,
+    struct.error, zlib.error, Image.DecompressionBombError,
+)  # fmt: skip
+
+
 def measure(data: bytes) -> Measured | None:
     """Return the dimensions of a picture, None when no picture can be read there."""
+    formats = ("JPEG", "PNG", "GIF", "TIFF")
     try:
-        with Image.open(io.BytesIO(data), formats=("JPEG", "PNG", "GIF", "TIFF")) as it:
+        with (
+            warnings.catch_warnings(action="ignore"),
+            Image.open(io.BytesIO(data), formats=formats) as it,
+        ):
             return Measured(it.width, it.height, int(getattr(it, "n_frames", 1)))
-    # Pillow's plugins raise what their parsers happen to raise on damaged files.
-    except (OSError, SyntaxError, ValueError, EOFError, TypeError, struct.error):
-        return None
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+    except _DAMAGED:
         return None
 
 
@@ -162,10 +177,13 @@ def thumbnail(data: bytes, *, suffix: str) -> bytes | None:
     if measured is None or measured.width * measured.height > _PIXELS_MAX:
         return None
     try:
-        with Image.open(io.BytesIO(data)) as picture:
+        with (
+            warnings.catch_warnings(action="ignore"),
+            Image.open(io.BytesIO(data)) as picture,
+        ):
             picture.draft("RGB", (pixels, pixels))
             small = picture.convert("RGB")
-    except (OSError, SyntaxError, ValueError):
+    except _DAMAGED:
         return None
     if suffix in _SQUARE:
         small = ImageOps.fit(small, (pixels, pixels))
@@ -181,15 +199,93 @@ def video_thumbnail(title: str, *, suffix: str) -> bytes:
     return _jpeg(_canvas(title, number=0, width=pixels, height=height, phase=0))
 
 
+@cache
 def removed_picture() -> bytes:
-    """Return the picture the CDN shows in place of one that is gone."""
-    canvas = Image.new("L", (161, 81), 34)
+    """Return the picture the CDN shows in place of one that is gone.
+
+    As many bytes as Imgur's, by which some clients know it; not the same bytes.
+    """
+    canvas = Image.new("1", (161, 81), 0)
     draw = ImageDraw.Draw(canvas)
-    draw.text((10, 20), "the image you are", fill=160, font=_font(14))
-    draw.text((10, 40), "requesting is gone", fill=160, font=_font(14))
+    draw.text((10, 20), "the image you are", fill=1, font=_font(14))
+    draw.text((10, 40), "requesting is gone", fill=1, font=_font(14))
+    return _padded_png(canvas, size_bytes=REMOVED_BYTES)
+
+
+@cache
+def region_picture() -> bytes:
+    """Return what the CDN shows of everything where Imgur is not available."""
+    canvas = Image.new("L", (336, 478), 34)
+    draw = ImageDraw.Draw(canvas)
+    draw.text((40, 200), "Content not available", fill=160, font=_font(24))
+    draw.text((40, 240), "in your region", fill=160, font=_font(24))
     out = io.BytesIO()
     canvas.save(out, "PNG")
     return out.getvalue()
+
+
+def _padded_png(canvas: Image.Image, *, size_bytes: int) -> bytes:
+    out = io.BytesIO()
+    canvas.save(out, "PNG", optimize=True)
+    data = out.getvalue()
+    padding = b" " * (size_bytes - len(data) - len(_text_chunk(b"")))
+    return data[:_AFTER_PNG_HEAD] + _text_chunk(padding) + data[_AFTER_PNG_HEAD:]
+
+
+def as_jpeg(data: bytes) -> bytes | None:
+    """Return the picture written anew as a JPEG, None when it cannot be read.
+
+    Transparency becomes white.
+    """
+    picture = _opened(data)
+    if picture is None:
+        return None
+    if picture.has_transparency_data:
+        clear = picture.convert("RGBA")
+        picture = Image.new("RGBA", clear.size, "white")
+        picture.alpha_composite(clear)
+    return _jpeg(picture.convert("RGB"))
+
+
+def as_webp(data: bytes) -> bytes | None:
+    """Return the picture as WebP, None when it cannot be read."""
+    picture = _opened(data)
+    if picture is None:
+        return None
+    out = io.BytesIO()
+    picture.convert("RGBA" if picture.has_transparency_data else "RGB").save(
+        out, "WEBP", quality=80, method=0
+    )
+    return out.getvalue()
+
+
+def gif_anew(data: bytes) -> bytes | None:
+    """Return a GIF with all its frames written anew, None when it cannot be read."""
+    out = io.BytesIO()
+    try:
+        with (
+            warnings.catch_warnings(action="ignore"),
+            Image.open(io.BytesIO(data), formats=("GIF",)) as picture,
+        ):
+            picture.save(out, "GIF", save_all=True, optimize=True)
+    except _DAMAGED:
+        return None
+    return out.getvalue()
+
+
+def _opened(data: bytes) -> Image.Image | None:
+    measured = measure(data)
+    if measured is None or measured.width * measured.height > _PIXELS_MAX:
+        return None
+    try:
+        with (
+            warnings.catch_warnings(action="ignore"),
+            Image.open(io.BytesIO(data)) as picture,
+        ):
+            picture.load()
+            return picture
+    except _DAMAGED:
+        return None
 
 
 def _jpeg(picture: Image.Image) -> bytes:

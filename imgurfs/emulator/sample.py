@@ -19,6 +19,8 @@ _STEP_S = 3_600
 _POOL_PER_KIND = 4
 _WIDTH, _HEIGHT = 640, 480
 
+#: The number of the sample account, which no setting changes.
+SAMPLE_ID = 135_798_223
 #: Somebody else, whose things the sample account may see but not change.
 STRANGER = "passer_by"
 
@@ -67,7 +69,7 @@ class Credentials:
 
 def populate(world: World, config: EmulatorConfig) -> Credentials:
     """Fill an empty world and return how to log in."""
-    account = world.add_account(config.username, account_id=135_798_223, now=0)
+    account = world.add_account(config.username, account_id=SAMPLE_ID, now=0)
     account.created_s = FIRST_DATE_S - 86_400
     client_id, client_secret = world.hex(15), world.hex(40)
     world.clients[client_id] = client_secret

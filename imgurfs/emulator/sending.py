@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 
 from starlette.types import Send
 
@@ -22,14 +22,24 @@ def encode_headers(headers: Mapping[str, str]) -> list[tuple[bytes, bytes]]:
 
 
 async def send_reply(
-    send: Send, reply: Reply, *, headers: Mapping[str, str] | None = None
+    send: Send,
+    reply: Reply,
+    *,
+    headers: Mapping[str, str] | None = None,
+    rest: Callable[[], Awaitable[None]] | None = None,
 ) -> None:
-    """Send a reply whole. ``headers`` are added to its own."""
+    """Send a reply whole. ``headers`` are added to its own.
+
+    ``rest`` is done when all is sent, before the connection may be closed.
+    """
     charset = "" if reply.content_type.startswith("image/") else "; charset=utf-8"
-    merged = {
-        **EDGE_HEADERS,
+    described = {
         "content-type": reply.content_type + charset,
         "content-length": str(len(reply.body)),
+    }
+    merged = {
+        **EDGE_HEADERS,
+        **({} if reply.status == 304 else described),
         **(headers or {}),
         **reply.headers,
     }
@@ -40,4 +50,8 @@ async def send_reply(
             "headers": encode_headers(merged),
         }
     )
-    await send({"type": "http.response.body", "body": reply.body})
+    is_more = rest is not None
+    await send({"type": "http.response.body", "body": reply.body, "more_body": is_more})
+    if rest is not None:
+        await rest()
+        await send({"type": "http.response.body", "body": b"", "more_body": False})

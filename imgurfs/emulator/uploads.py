@@ -2,7 +2,7 @@
 
 Bytes come as a file, as base64 or as an address; only ``data:`` addresses, those of
 this emulator's own CDN and those on this machine are fetched. What they are is read
-from the bytes, never from a name or a header.
+from the bytes, never from a name or a header. Large stills are not kept as they came.
 """
 
 from __future__ import annotations
@@ -10,21 +10,26 @@ from __future__ import annotations
 import base64
 import binascii
 import ipaddress
+import re
 from dataclasses import dataclass
 from typing import Final
 from urllib.parse import unquote_to_bytes, urlsplit
 
 import httpx
 
-from imgurfs.emulator import pictures
+from imgurfs.emulator import films, pictures
 from imgurfs.emulator.call import Call, File
-from imgurfs.emulator.config import Dialect
 from imgurfs.emulator.content import Content, Stored
 from imgurfs.emulator.context import Context
-from imgurfs.emulator.errors import ApiError, invalid_type
+from imgurfs.emulator.errors import ApiError, invalid_type, too_big
+from imgurfs.emulator.quirks import Quirks
 
 STILL_BYTES_MAX: Final = 10_000_000
 MOVING_BYTES_MAX: Final = 200_000_000
+#: Stills above these are written anew, in accounts and without one.
+LOSSLESS_BYTES_MAX: Final = 5_000_000
+ANONYMOUS_LOSSLESS_BYTES_MAX: Final = 1_000_000
+_NAME_CHARS_MAX: Final = 20
 _FETCH_TIMEOUT_S: Final = 20.0
 _NO_DATA: Final = "No image data was sent to the upload api"
 _SNIFF_BYTES: Final = 32
@@ -100,8 +105,10 @@ async def _fetch(context: Context, url: str) -> bytes:
                 data += piece
                 if len(data) > MOVING_BYTES_MAX:
                     break
-    except (httpx.HTTPError, httpx.InvalidURL):
+    except (httpx.HTTPStatusError, httpx.InvalidURL):
         raise ApiError(400, f"Invalid URL ({url})") from None
+    except httpx.HTTPError:
+        raise ApiError(400, "Unable to process upload!") from None
     return bytes(data)
 
 
@@ -138,26 +145,59 @@ def sniff(data: bytes) -> str | None:
     return None
 
 
-def inspect(data: bytes, *, dialect: Dialect) -> Inspected:
-    """Return type and dimensions. Raises ApiError for what Imgur refuses."""
+def inspect(data: bytes, *, quirks: Quirks, is_anonymous: bool) -> Inspected:
+    """Return type, dimensions, and the bytes as they are kept.
+
+    Raises ApiError for what Imgur refuses.
+    """
     mime = sniff(data)
     if mime is None:
         raise invalid_type()
     is_still = mime.startswith("image/") and mime != "image/gif"
     if len(data) > (STILL_BYTES_MAX if is_still else MOVING_BYTES_MAX):
-        if dialect is Dialect.NEW:
-            raise ApiError(413, "file is over the size limit")
-        raise ApiError(400, "File is over the size limit")
-    content = Stored(data)
+        raise too_big()
     if mime.startswith("video/"):
-        return Inspected(content, mime, 0, 0, animated=True)
+        width, height = films.measure(data, mime=mime)
+        return Inspected(Stored(data), mime, width, height, animated=True)
     measured = pictures.measure(data)
     if measured is None:
         raise ApiError(400, "Image format not supported, or image is corrupt.")
+    kept, kept_mime = _kept(data, mime, quirks=quirks, is_anonymous=is_anonymous)
     return Inspected(
-        content,
-        mime,
+        Stored(kept),
+        kept_mime,
         measured.width,
         measured.height,
         animated=mime == "image/gif" and measured.frames > 1,
     )
+
+
+def _kept(
+    data: bytes, mime: str, *, quirks: Quirks, is_anonymous: bool
+) -> tuple[bytes, str]:
+    """Return bytes and type of a picture as Imgur keeps it."""
+    if mime == "image/gif":
+        anew = pictures.gif_anew(data) if quirks.recompress == "gifs" else None
+        return anew or data, mime
+    lossless = ANONYMOUS_LOSSLESS_BYTES_MAX if is_anonymous else LOSSLESS_BYTES_MAX
+    is_png = mime == "image/png"
+    is_wanted = quirks.png_to_jpeg == "on" if is_png else quirks.recompress != "off"
+    if len(data) <= lossless or not is_wanted:
+        return data, mime
+    jpeg = pictures.as_jpeg(data)
+    if jpeg is None or (len(jpeg) >= len(data) and not is_png):
+        return data, mime
+    return jpeg, "image/jpeg"
+
+
+def kept_name(name: str, *, quirks: Quirks) -> str:
+    """Return what becomes of a file name."""
+    match quirks.name_on_upload:
+        case "kept":
+            return name
+        case "dropped":
+            return ""
+        case "truncated":
+            return name[:_NAME_CHARS_MAX]
+        case "sanitised":
+            return re.sub(r"[^A-Za-z0-9._-]", "_", name)

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import json
 import random
+from collections.abc import Container
 from dataclasses import dataclass, field
 from http import HTTPStatus
 
-from imgurfs.emulator.config import Dialect
+from imgurfs.emulator.clock import Clock
+from imgurfs.emulator.config import Dialect, EmulatorConfig
 from imgurfs.emulator.errors import ApiError, Shape
 from imgurfs.emulator.world import Account, Album, Image, World
 
@@ -19,6 +21,9 @@ Json = dict[str, object]
 
 _JSON_TYPE = "application/json"
 _ERRORS_TYPE = "application/vnd.imgur.v1+json"
+
+#: Animations above this are linked as a still, in the model too.
+LARGE_GIF_BYTES = 20_000_000
 
 NOT_FOUND_PAGE = (
     "<!doctype html><html><head><title>imgur: the simple 404 page</title></head>"
@@ -63,12 +68,14 @@ def error_reply(error: ApiError, dialect: Dialect, *, path: str, method: str) ->
         case Shape.ERRORS:
             body = dumps({"errors": [_error_item(error)]}, dialect)
             return Reply(error.status, body, _ERRORS_TYPE)
+        case Shape.MESSAGE:
+            return Reply(error.status, dumps({"message": error.message}, dialect))
         case Shape.OBJECT:
             detail: Json = {
                 "code": error.code,
                 "message": error.message,
-                "type": "ImgurException",
-                "exception": [] if dialect is Dialect.LEGACY else {},
+                "type": error.exception,
+                "exception": [] if _has_list(error, dialect) else {},
             }
             data = {"error": detail, **request}
         case Shape.NESTED:
@@ -79,6 +86,11 @@ def error_reply(error: ApiError, dialect: Dialect, *, path: str, method: str) ->
             data = {"error": error.message, **request}
     envelope = {"data": data, "success": False, "status": error.body_status}
     return Reply(error.status, dumps(envelope, dialect))
+
+
+def _has_list(error: ApiError, dialect: Dialect) -> bool:
+    # PHP writes an empty object as a list; one kind of exception escapes that.
+    return dialect is Dialect.LEGACY and error.exception == "ImgurException"
 
 
 def _error_item(error: ApiError) -> Json:
@@ -92,11 +104,25 @@ def _error_item(error: ApiError) -> Json:
 
 @dataclass(frozen=True, slots=True)
 class Writer:
-    """Writes the things of a world as the dialect does. ``cdn_url`` begins links."""
+    """Writes the things of a world as the dialect and its quirks do.
+
+    ``favorites`` are the reader's: the mark is one of who looks, not of the thing.
+    """
 
     world: World
-    dialect: Dialect
-    cdn_url: str
+    config: EmulatorConfig
+    clock: Clock
+    favorites: Container[str] = ()
+
+    @property
+    def dialect(self) -> Dialect:
+        """Which back-end writes."""
+        return self.config.dialect
+
+    def is_processing(self, image: Image) -> bool:
+        """Return whether a film is not ready yet: nothing of it can be fetched."""
+        ready_at = image.datetime_s + self.config.quirks.video_processing_s
+        return image.is_video and self.clock.now() < ready_at
 
     @property
     def _is_new(self) -> bool:
@@ -104,10 +130,13 @@ class Writer:
 
     def link(self, image: Image) -> str:
         """Return where the CDN serves the image."""
-        extension = image.extension
+        extension, suffix = image.extension, ""
+        if image.animated and extension == "gif":
+            # Of the largest animations the model links a still.
+            suffix = "h" if image.content.size_bytes > LARGE_GIF_BYTES else ""
         if self._is_new and extension == "jpg":
             extension = "jpeg"
-        return f"{self.cdn_url}/{image.id}.{extension}"
+        return f"{self.config.cdn_url}/{image.id}{suffix}.{extension}"
 
     def image(self, image: Image, *, is_owner: bool, in_album: bool = False) -> Json:
         """Return an image as a listing or a single answer shows it.
@@ -131,7 +160,7 @@ class Writer:
             "views": image.views,
             "bandwidth": image.views * size,
             "vote": None,
-            "favorite": image.favorite,
+            "favorite": image.id in self.favorites,
             "nsfw": None if is_owner or self._is_new else False,
             "section": None,
             "account_url": owner.url if owner else None,
@@ -146,12 +175,12 @@ class Writer:
             "in_gallery": False,
         }
         if self._is_new:
-            # The new back-end tells strangers the file name, and "" for the hash.
+            # Strangers are told "" for the hash.
             data["deletehash"] = image.deletehash if is_owner else ""
-            data["name"] = image.name
             data["mp4"] = data["hls"] = ""
         elif is_owner:
             data["deletehash"] = image.deletehash
+        if is_owner or self.config.quirks.name_to_strangers == "on":
             data["name"] = image.name
         data["link"] = self.link(image)
         if image.animated:
@@ -159,12 +188,16 @@ class Writer:
         return data
 
     def _add_animation(self, data: Json, image: Image) -> None:
-        base = f"{self.cdn_url}/{image.id}"
+        base = f"{self.config.cdn_url}/{image.id}"
         data["mp4"] = f"{base}.mp4"
-        # Zero while a film has not been made from the animation; here never is.
-        data["mp4_size"] = image.content.size_bytes if image.is_video else 0
+        is_processing = self.is_processing(image)
+        # Zero while a film has not been made; from an animation none ever is, here.
+        is_made = image.is_video and not is_processing
+        data["mp4_size"] = image.content.size_bytes if is_made else 0
+        if self._is_new or is_processing:
+            status = "pending" if is_processing else "completed"
+            data["processing"] = {"status": status}
         if self._is_new:
-            data["processing"] = {"status": "completed"}
             return
         data["gifv"] = f"{base}.gifv"
         data["hls"] = f"{base}.m3u8"
@@ -173,6 +206,8 @@ class Writer:
     def uploaded(self, image: Image) -> Json:
         """Return an image as the answer to its upload shows it."""
         data = self.image(image, is_owner=True, in_album=True)
+        if self.config.quirks.webm_link == "dot":
+            data["link"] = self.link(image).removesuffix("webm")
         if not self._is_new:
             data["account_id"] = 0 if not image.owner else None
             return data
@@ -205,7 +240,7 @@ class Writer:
             "layout": album.layout,
             "views": album.views,
             "link": f"https://imgur.com/a/{album.id}",
-            "favorite": album.favorite,
+            "favorite": album.id in self.favorites,
             "nsfw": None if self._is_new else False,
             "section": absent,
             "images_count": len(album.images),
@@ -234,7 +269,7 @@ class Writer:
             "url": account.url,
             "bio": account.bio,
             "avatar": f"{home}/avatar?maxwidth=290",
-            "avatar_name": "default/S",
+            "avatar_name": account.avatar_name,
             "cover": f"{home}/cover?maxwidth=2560",
             "cover_name": "default/1-space",
             "reputation": 14,

@@ -10,7 +10,7 @@ from __future__ import annotations
 import random
 import string
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from imgurfs.emulator.content import Content
 
@@ -18,6 +18,8 @@ _ALPHABET = string.ascii_letters + string.digits
 ID_CHARS = 7
 DELETEHASH_CHARS = 15
 TOKEN_CHARS = 40
+PIN_CHARS = 10
+PRIVACIES = frozenset({"public", "hidden", "secret"})
 
 EXTENSIONS = {
     "image/jpeg": "jpg",
@@ -34,15 +36,39 @@ EXTENSIONS = {
 
 
 @dataclass(slots=True, kw_only=True)
+class Settings:
+    """What an account's owner can switch."""
+
+    public_images: bool = False
+    album_privacy: str = "hidden"
+    accepted_gallery_terms: bool = False
+    messaging_enabled: bool = True
+    comment_replies: bool = True
+    show_mature: bool = False
+    newsletter_subscribed: bool = True
+
+
+@dataclass(slots=True, kw_only=True)
 class Account:
-    """A user. ``images`` and ``albums`` are in order of creation, oldest first."""
+    """A user. ``images`` and ``albums`` are in order of creation, oldest first.
+
+    ``favorites`` are ids of images and albums of anybody, oldest mark first; what they
+    name may be gone. ``blocked`` are urls, ``tags`` names in lower case.
+    """
 
     id: int
     url: str
     created_s: int
+    password: str = ""
+    is_email_verified: bool = True
     bio: str | None = None
+    avatar_name: str = "default/S"
+    settings: Settings = field(default_factory=Settings)
     images: dict[str, None] = field(default_factory=dict)
     albums: dict[str, None] = field(default_factory=dict)
+    favorites: dict[str, None] = field(default_factory=dict)
+    blocked: dict[str, None] = field(default_factory=dict)
+    tags: dict[str, None] = field(default_factory=dict)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -62,7 +88,6 @@ class Image:
     height: int = 0
     animated: bool = False
     views: int = 0
-    favorite: bool = False
 
     @property
     def extension(self) -> str:
@@ -89,7 +114,6 @@ class Album:
     layout: str = "blog"
     cover: str | None = None
     views: int = 0
-    favorite: bool = False
     order: int = 0
     images: dict[str, None] = field(default_factory=dict)
 
@@ -111,6 +135,20 @@ class AccessToken:
     expires_at: float
 
 
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """A one-time code or PIN that a login left, to be exchanged before ``expires_at``.
+
+    ``kind`` is the grant type that takes it.
+    """
+
+    text: str
+    kind: str
+    account: str
+    client_id: str
+    expires_at: float
+
+
 class World:
     """Everything that exists, and the deterministic source of new ids."""
 
@@ -123,6 +161,7 @@ class World:
         self.access_tokens: dict[str, AccessToken] = {}
         #: refresh token -> (account url, client id)
         self.refresh_tokens: dict[str, tuple[str, str]] = {}
+        self.grants: dict[str, Grant] = {}
         self._image_by_deletehash: dict[str, str] = {}
         self._album_by_deletehash: dict[str, str] = {}
 
@@ -130,6 +169,10 @@ class World:
         return f"<World {len(self.images)} images, {len(self.albums)} albums>"
 
     # --- Accounts and tokens ---
+
+    def reseed(self, seed: str) -> None:
+        """Go on with other ids than those that were given out before."""
+        self._chance = random.Random(seed)  # noqa: S311 - ids, not secrets
 
     def text(self, chars: int) -> str:
         """Return a new random word of letters and digits."""
@@ -140,16 +183,57 @@ class World:
         return f"{self._chance.getrandbits(chars * 4):0{chars}x}"
 
     def add_account(self, url: str, *, account_id: int, now: int) -> Account:
-        """Create an account; its url must be new."""
+        """Create an account; its url must be new. The password is the url."""
         key = url.lower()
         assert key not in self.accounts
-        account = Account(id=account_id, url=url, created_s=now)
+        account = Account(id=account_id, url=url, created_s=now, password=url)
         self.accounts[key] = account
         return account
 
     def account(self, url: str) -> Account | None:
         """Return the account of that name, whatever its case."""
         return self.accounts.get(url.lower())
+
+    def account_by_id(self, account_id: int) -> Account | None:
+        """Return the account of that number."""
+        found = (it for it in self.accounts.values() if it.id == account_id)
+        return next(found, None)
+
+    def rename_account(self, account: Account, url: str) -> None:
+        """Give an account another url, which must be free or its own."""
+        old = account.url
+        del self.accounts[old.lower()]
+        assert url.lower() not in self.accounts
+        account.url = url
+        self.accounts[url.lower()] = account
+        for image_id in account.images:
+            self.images[image_id].owner = url
+        for album_id in account.albums:
+            self.albums[album_id].owner = url
+        for text, token in self.access_tokens.items():
+            if token.account == old:
+                self.access_tokens[text] = replace(token, account=url)
+        for code, grant in self.grants.items():
+            if grant.account == old:
+                self.grants[code] = replace(grant, account=url)
+        for refresh, (owner, client_id) in self.refresh_tokens.items():
+            if owner == old:
+                self.refresh_tokens[refresh] = (url, client_id)
+
+    def remove_account(self, account: Account) -> None:
+        """Delete an account with all that is its own: things, tokens, grants."""
+        for album_id in list(account.albums):
+            self.remove_album(self.albums[album_id])
+        for image_id in list(account.images):
+            self.remove_image(self.images[image_id])
+        name = account.url
+        for token in [it for it in self.access_tokens.values() if it.account == name]:
+            del self.access_tokens[token.text]
+        for grant in [it for it in self.grants.values() if it.account == name]:
+            del self.grants[grant.text]
+        for refresh in [t for t, it in self.refresh_tokens.items() if it[0] == name]:
+            del self.refresh_tokens[refresh]
+        del self.accounts[name.lower()]
 
     def new_access_token(
         self, *, account: str, client_id: str, expires_at: float
@@ -158,6 +242,28 @@ class World:
         token = AccessToken(self.hex(TOKEN_CHARS), account, client_id, expires_at)
         self.access_tokens[token.text] = token
         return token
+
+    def new_refresh_token(self, *, account: str, client_id: str) -> str:
+        """Issue a refresh token; earlier ones stay valid."""
+        text = self.hex(TOKEN_CHARS)
+        self.refresh_tokens[text] = (account, client_id)
+        return text
+
+    def new_grant(
+        self, *, kind: str, account: str, client_id: str, expires_at: float
+    ) -> Grant:
+        """Issue a code (40 digits) or a PIN (10), valid once."""
+        chars = PIN_CHARS if kind == "pin" else TOKEN_CHARS
+        grant = Grant(self.hex(chars), kind, account, client_id, expires_at)
+        self.grants[grant.text] = grant
+        return grant
+
+    def revoke_access_tokens(self, *, account: str, client_id: str) -> None:
+        """End every access token that a client has for an account."""
+        ended = (account, client_id)
+        for token in list(self.access_tokens.values()):
+            if (token.account, token.client_id) == ended:
+                del self.access_tokens[token.text]
 
     # --- Images ---
 
@@ -215,8 +321,11 @@ class World:
         account = self.account(image.owner)
         if account is not None:
             account.images.pop(image.id, None)
-        for album in self.albums.values():
-            album.images.pop(image.id, None)
+        # Only these albums are looked up, so that only they count as changed where
+        # lookups are watched.
+        concerned = [k for k, it in dict.items(self.albums) if image.id in it.images]
+        for album_id in concerned:
+            del self.albums[album_id].images[image.id]
 
     # --- Albums ---
 

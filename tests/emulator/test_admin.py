@@ -12,8 +12,8 @@ import pytest
 from PIL import Image as Pillow
 
 from imgurfs.emulator.app import Emulator
-from imgurfs.emulator.config import EmulatorConfig
-from tests.support.emulated import Answer, Visitor, emulate, owner
+from imgurfs.emulator.config import Dialect, EmulatorConfig
+from tests.support.emulated import Answer, Visitor, anonymous, emulate, owner
 
 
 async def admin(emulator: Emulator, method: str, path: str, **options: Any) -> Answer:
@@ -171,3 +171,66 @@ def test_negative_scale_is_refused() -> None:
     """A configuration with fewer than none is an error."""
     with pytest.raises(ValueError, match="albums must not be negative"):
         EmulatorConfig(albums=-1)
+
+
+@pytest.mark.parametrize("dialect", list(Dialect))
+@pytest.mark.parametrize("name_to_strangers", ["on", "off"])
+async def test_stranger_is_what_the_api_tells_one(
+    dialect: Dialect, name_to_strangers: str
+) -> None:
+    """Each image and album as the API shows it to somebody else; names that leak."""
+    emulator = emulate(
+        dialect=dialect, quirk_changes={"name_to_strangers": name_to_strangers}
+    )
+    me, somebody = owner(emulator), anonymous(emulator)
+    albums = (await me.api("GET", "/3/account/me/albums")).data
+    for album, privacy in zip(albums, ("secret", "public"), strict=True):
+        path = f"/3/album/{album['id']}"
+        assert (await me.api("PUT", path, data={"privacy": privacy})).data is True
+    view = (await admin(emulator, "GET", "/stranger")).json
+    assert len(view["images"]) == 5
+    for image_id, shown in view["images"].items():
+        assert (await somebody.api("GET", f"/3/image/{image_id}")).data == shown
+    for album_id, shown in view["albums"].items():
+        answer = await somebody.api("GET", f"/3/album/{album_id}")
+        assert (answer.data if answer.status == 200 else None) == shown
+    listed = (await somebody.api("GET", "/3/account/sample/albums")).data
+    assert [it["id"] for it in listed] == view["listed_albums"] == [albums[1]["id"]]
+    own = {it["name"] for it in (await me.api("GET", "/3/account/me/images")).data}
+    assert set(view["names"]) == (own if name_to_strangers == "on" else set())
+
+
+async def test_log_and_counters_name_faults() -> None:
+    """Requests that a fault answered or spoiled are in the log with its action."""
+    emulator = emulate()
+    me = owner(emulator)
+    rules = [
+        {"action": "reset_before", "nth": 1},
+        {"action": "status", "status": 503, "count": 1},
+        {"action": "reset_after", "count": 1},
+    ]
+    await admin(emulator, "POST", "/faults", json=rules)
+    for _ in range(4):
+        await me.api("GET", "/3/account/me")
+    log = (await admin(emulator, "GET", "/log")).json
+    assert [(it["status"], it["fault"]) for it in log] == [
+        (0, "reset_before"),
+        (503, "status"),
+        (200, "reset_after"),
+        (200, ""),
+    ]
+    seen = (await admin(emulator, "GET", "/counters")).json
+    assert seen["faults"] == {"reset_before": 1, "status": 1, "reset_after": 1}
+    assert seen["api_requests"] == 2
+
+
+async def test_state_survives_the_end_of_the_account() -> None:
+    """A renamed account is still the sample; a deleted one leaves an empty state."""
+    emulator = emulate()
+    me = owner(emulator)
+    renamed = {"username": "another"}
+    assert (await me.api("POST", "/3/account/me/settings", data=renamed)).data
+    assert (await admin(emulator, "GET", "/state")).json["username"] == "another"
+    assert (await me.api("DELETE", "/3/account/another")).status == 200
+    assert (await admin(emulator, "GET", "/state")).json["images"] == []
+    assert (await admin(emulator, "GET", "/stranger")).json["images"] == {}

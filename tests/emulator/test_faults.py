@@ -9,7 +9,13 @@ from typing import Any
 import pytest
 import trio
 
-from imgurfs.emulator.faults import FaultFileError, load_rules, parse_rules
+from imgurfs.emulator.faultrules import (
+    Action,
+    FaultFileError,
+    FaultRule,
+    load_rules,
+    parse_rules,
+)
 from tests.support.emulated import Answer, ManualClock, Visitor, emulate, owner
 
 
@@ -189,6 +195,30 @@ async def test_first_due_rule_acts_alone() -> None:
         ({"action": "status", "shape": "Z"}, "Z"),
         ({"action": "status", "headers": {"a": "b\r\nc"}}, "headers must be"),
         ({"action": "status", "content_type": "€"}, "content_type must be"),
+        ({"action": ["hang"]}, "unknown action"),
+        ({"action": "hang", "delay_s": float("inf")}, "delay_s must be"),
+        ({"action": "stall"}, "needs after_bytes or fraction"),
+        ({"action": "slow"}, "needs bytes_per_s"),
+        ({"action": "slow", "bytes_per_s": 0}, "bytes_per_s must be"),
+        ({"action": "lag", "host": "api"}, "needs lag_s"),
+        ({"action": "lag", "lag_s": 1}, 'needs host "api"'),
+        ({"action": "late_commit", "host": "api"}, "needs commit_after_s"),
+        ({"action": "late_commit", "host": "api", "answer": "x"}, "answer must be"),
+        ({"action": "removed"}, 'needs host "cdn"'),
+        ({"action": "placeholder", "host": "api"}, 'needs host "cdn"'),
+        ({"action": "wrong_size", "host": "cdn"}, "needs after_bytes or fraction"),
+        ({"action": "spend"}, "needs per_hour"),
+        ({"action": "spend", "per_hour": 0}, "per_hour must be"),
+        ({"action": "spend", "per_hour": 10**6}, "per_hour must be"),
+        ({"action": "spend", "per_hour": 1, "path": "x"}, "unknown key 'path'"),
+        ({"action": "edits", "per_hour": 1, "seed": -1}, "seed must be"),
+        ({"action": "edit", "at_s": 1, "path": "/3/x"}, "needs method"),
+        ({"action": "edit", "at_s": 1, "method": "GET", "path": "/3/x"}, "method of"),
+        ({"action": "edit", "at_s": 1, "method": "PUT", "path": "/x"}, "begin with"),
+        (
+            {"action": "edit", "at_s": 1, "method": "PUT", "path": "/3/x", "fields": 1},
+            "fields must be",
+        ),
     ],
 )
 def test_bad_rules_say_what_is_wrong(rule: object, message: str) -> None:
@@ -210,4 +240,4 @@ def test_rule_files(tmp_path: Path) -> None:
     with pytest.raises(FaultFileError, match="expected a list"):
         load_rules(path)
     path.write_text('[{"action": "hang", "nth": 2}]')
-    assert [rule.nth for rule in load_rules(path)] == [2]
+    assert load_rules(path) == (FaultRule(action=Action.HANG, nth=2),)

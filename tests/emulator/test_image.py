@@ -11,7 +11,7 @@ import pytest
 from imgurfs.emulator import pictures, uploads
 from imgurfs.emulator.config import Dialect
 from imgurfs.emulator.sample import STRANGER
-from tests.support.emulated import Visitor, anonymous, emulate, owner
+from tests.support.emulated import ManualClock, Visitor, anonymous, emulate, owner
 
 PNG = pictures.draw_picture("A test", number=1, kind="png", width=64, height=48)
 JPEG = pictures.draw_picture("A test", number=1, kind="jpeg", width=64, height=48)
@@ -240,8 +240,10 @@ def owner_token(emulator: Any) -> bytes:
 
 async def test_animation_and_video_fields(dialect: Dialect) -> None:
     """Films have size 0 in the new dialect, and their bytes in mp4_size."""
-    me = owner(emulate(dialect=dialect))
+    clock = ManualClock()
+    me = owner(emulate(clock, dialect=dialect))
     film = (await me.api("POST", "/3/upload", files={"video": MP4})).data
+    clock.time_s += 10
     shown = (await me.api("GET", f"/3/image/{film['id']}")).data
     assert shown["mp4_size"] == len(MP4)
     assert shown["animated"] is True

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from imgurfs.emulator.call import BODY_BYTES_MAX
+from imgurfs.emulator.call import FORM_BYTES_MAX, LINGER_BYTES_MAX
 from imgurfs.emulator.config import Dialect
 from tests.support.emulated import ManualClock, Visitor, emulate, owner
 
@@ -133,10 +133,10 @@ async def test_dialects_differ_in_slashes_and_link_endings() -> None:
 
 
 async def test_oversized_body_is_a_page() -> None:
-    """The proxy in front refuses with HTML and closes, whatever follows."""
+    """The proxy in front refuses with HTML and closes; the rest is thrown away."""
     emulator = emulate()
     piece = {"type": "http.request", "body": bytes(1 << 20), "more_body": True}
-    received = 0
+    received = refused_after = 0
     sent: list[Any] = []
 
     async def receive() -> dict[str, object]:
@@ -145,6 +145,8 @@ async def test_oversized_body_is_a_page() -> None:
         return piece
 
     async def send(message: object) -> None:
+        nonlocal refused_after
+        refused_after = refused_after or received
         sent.append(message)
 
     form = [(b"content-type", b"application/x-www-form-urlencoded")]
@@ -153,4 +155,7 @@ async def test_oversized_body_is_a_page() -> None:
     assert sent[0]["status"] == 413
     assert (b"connection", b"close") in sent[0]["headers"]
     assert sent[1]["body"].startswith(b"<html>")
-    assert received == BODY_BYTES_MAX // (1 << 20) + 1
+    assert refused_after == FORM_BYTES_MAX // (1 << 20) + 1
+    # Then it is patient, so that the client comes to read, but not for ever.
+    assert received - refused_after == LINGER_BYTES_MAX // (1 << 20)
+    assert not sent[-1]["more_body"]

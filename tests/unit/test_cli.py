@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -60,6 +61,18 @@ def test_every_command_has_help_and_the_common_options(
     if name != "config":
         for option in ("--config", "--account", "--verbose", "--quiet"):
             assert option in result.stdout
+
+
+def test_emulator_help_is_in_sections(tmp_path: Path) -> None:
+    """Every option stands once, under a heading that says what it is about."""
+    shown = run("emulator", "--help", home=tmp_path).stdout
+    headings = [line for line in shown.splitlines() if re.fullmatch(r"\S.*:", line)]
+    assert headings == [
+        "Where it listens:", "What there is:", "How it behaves:", "Other:",
+    ]  # fmt: skip
+    listed = re.findall(r"^  (?:-\w, )?(--[a-z-]+)", shown, re.MULTILINE)
+    assert len(listed) == len(set(listed)) > 15
+    assert shown.index("--port") < shown.index("--albums") < shown.index("--dialect")
 
 
 def test_unknown_config_key_is_exit_78_with_line(tmp_path: Path) -> None:

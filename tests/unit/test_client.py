@@ -86,7 +86,7 @@ async def test_changes(
         with pytest.raises(NotFoundError):
             await api.image(first, Lane.FRESH)
         route = "/3/account/me/images/count"
-        assert await api.call("GET", route, fields={}, lane=Lane.CONTROL)
+        assert await api.call("GET", route, fields=(), lane=Lane.CONTROL)
 
 
 async def content(side: Connected, album_id: AlbumId) -> list[ImageId]:
@@ -202,7 +202,7 @@ async def test_hostile_ids_and_routes(
         with pytest.raises(RejectedError):
             await side.api.delete_image(ImageId(""), Lane.CONTROL)
         with pytest.raises(RejectedError):
-            await side.api.call("GET", "//evil.test/x", fields={}, lane=Lane.CONTROL)
+            await side.api.call("GET", "//evil.test/x", fields=(), lane=Lane.CONTROL)
         assert side.transport.requests == []
 
 

@@ -1,15 +1,21 @@
-"""``/3/album``: albums and what is in them."""
+"""``/3/album``: albums and what is in them.
+
+An album is changed by its owner by id, by anybody by its deletehash. Images are named
+by ids, which must be the caller's, or by deletehashes, which are proof enough.
+"""
 
 from __future__ import annotations
 
 from imgurfs.emulator.call import Call
-from imgurfs.emulator.context import Context
+from imgurfs.emulator.context import Context, Handler
 from imgurfs.emulator.errors import ApiError, Shape, must_own, not_found_album
-from imgurfs.emulator.routes.image import text_or_none
-from imgurfs.emulator.world import Album
+from imgurfs.emulator.routes.image import mark_favorite, missing_image, text_or_none
+from imgurfs.emulator.world import PRIVACIES, Album
 
-_PRIVACIES = frozenset({"public", "hidden", "secret"})
 _LAYOUTS = frozenset({"blog", "grid", "horizontal", "vertical"})
+
+
+# --- Reading ---
 
 
 def _readable(context: Context, call: Call) -> Album:
@@ -22,7 +28,7 @@ def _readable(context: Context, call: Call) -> Album:
     album = context.world.albums.get(call.parameters["album"])
     if album is None:
         raise not_found_album(call.parameters["album"])
-    if album.privacy == "secret" and not context.is_owner(call, album):
+    if not context.may_read(call, album):
         raise ApiError(403, "Unauthorized")
     return album
 
@@ -31,13 +37,14 @@ async def show(context: Context, call: Call) -> object:
     """Return an album with its images."""
     album = _readable(context, call)
     is_owner = context.is_owner(call, album)
-    return context.writer.album(album, is_owner=is_owner, with_images=True)
+    return context.writer_for(call).album(album, is_owner=is_owner, with_images=True)
 
 
 async def images(context: Context, call: Call) -> object:
     """Return all images of an album; never paged."""
     album = _readable(context, call)
-    return context.writer.album_images(album, is_owner=context.is_owner(call, album))
+    is_owner = context.is_owner(call, album)
+    return context.writer_for(call).album_images(album, is_owner=is_owner)
 
 
 async def image(context: Context, call: Call) -> object:
@@ -45,14 +52,27 @@ async def image(context: Context, call: Call) -> object:
     album = _readable(context, call)
     image_id = call.parameters["image"]
     if image_id not in album.images:
-        return {
-            "error": f"Unable to find an image with the id, {image_id}",
-            "request": call.path,
-            "method": call.method,
-        }
+        return missing_image(call)
     found = context.world.images[image_id]
     is_owner = context.is_owner(call, found)
-    return context.writer.image(found, is_owner=is_owner, in_album=True)
+    return context.writer_for(call).image(found, is_owner=is_owner, in_album=True)
+
+
+def image_of_album(handler: Handler) -> Handler:
+    """Return a route of single images that knows only those of the album named."""
+
+    async def checked(context: Context, call: Call) -> object:
+        album = _readable(context, call)
+        key = call.parameters["image"]
+        by_deletehash = context.world.image_by_deletehash(key)
+        if (by_deletehash.id if by_deletehash else key) not in album.images:
+            return missing_image(call)
+        return await handler(context, call)
+
+    return checked
+
+
+# --- Changing ---
 
 
 def _usable(context: Context, call: Call, ids: list[str]) -> list[str]:
@@ -67,6 +87,19 @@ def _by_deletehashes(context: Context, call: Call) -> list[str]:
     return [image.id for image in found if image is not None]
 
 
+def _has_images(call: Call) -> bool:
+    return call.has("ids") or call.has("deletehashes")
+
+
+def _checked_images(context: Context, call: Call, album: Album) -> list[str]:
+    """Return the images sent. Raises ApiError 403 unless all ids are the caller's."""
+    ids = call.ids("ids")
+    usable = _usable(context, call, ids)
+    if len(usable) != len(ids) and context.config.quirks.foreign_images == "refused":
+        raise must_own(album.id)
+    return usable + _by_deletehashes(context, call)
+
+
 def _set_metadata(album: Album, call: Call) -> None:
     title, description = call.get("title"), call.get("description")
     if title is not None:
@@ -74,7 +107,7 @@ def _set_metadata(album: Album, call: Call) -> None:
     if description is not None:
         album.description = text_or_none(description)
     privacy, layout = call.get("privacy"), call.get("layout")
-    if privacy in _PRIVACIES:
+    if privacy in PRIVACIES:
         album.privacy = privacy
     if layout in _LAYOUTS:
         album.layout = layout
@@ -82,13 +115,17 @@ def _set_metadata(album: Album, call: Call) -> None:
 
 
 async def create(context: Context, call: Call) -> object:
-    """Create an album; ids that are not the caller's are left out silently."""
+    """Create an album; ids that are not the caller's are left out silently.
+
+    Its privacy is what the account's settings say unless it is sent.
+    """
     if call.caller is None:
         raise ApiError(401, "Authentication required")
     account = context.caller_account(call)
     album = context.world.add_album(
         owner=account.url if account else "",
         now=int(context.clock.now()),
+        privacy=account.settings.album_privacy if account else "hidden",
         images=_usable(context, call, call.ids("ids"))
         + _by_deletehashes(context, call),
     )
@@ -96,18 +133,26 @@ async def create(context: Context, call: Call) -> object:
     return {"id": album.id, "deletehash": album.deletehash}
 
 
-def _checked_images(context: Context, call: Call, album: Album) -> list[str]:
-    ids = call.ids("ids")
-    if len(_usable(context, call, ids)) != len(ids):
-        raise must_own(album.id)
-    return ids + _by_deletehashes(context, call)
+async def update(context: Context, call: Call) -> object:
+    """Change an album: with ids they become its images, without them they stay."""
+    album = context.album_to_change(call)
+    if _has_images(call):
+        album.images = dict.fromkeys(_checked_images(context, call, album))
+    _set_metadata(album, call)
+    return True
 
 
 async def update_or_set(context: Context, call: Call) -> object:
-    """Change an album: with ids they become its images, without them they stay."""
+    """Do what ``update`` does, unless the quirk says that ids are not heard."""
+    quirk = context.config.quirks.set_images
+    kind = call.headers.get("content-type", "").lower()
+    is_deaf = quirk == "ignored" or (
+        quirk == "multipart_ignored" and kind.startswith("multipart/")
+    )
+    if not (is_deaf and _has_images(call)):
+        return await update(context, call)
     album = context.album_to_change(call)
-    if call.has("ids") or call.has("deletehashes"):
-        album.images = dict.fromkeys(_checked_images(context, call, album))
+    _checked_images(context, call, album)
     _set_metadata(album, call)
     return True
 
@@ -128,14 +173,18 @@ async def remove_images(context: Context, call: Call) -> object:
 
 
 async def delete(context: Context, call: Call) -> object:
-    """Delete the album; its images stay in the account."""
+    """Delete the album, its images stay; with ids, only take these out of it.
+
+    The second is how images were removed in 2013; a client that means it must not
+    lose the album, also when its list is empty.
+    """
+    if _has_images(call):
+        return await remove_images(context, call)
     context.world.remove_album(context.album_to_change(call))
     return True
 
 
 async def favorite(context: Context, call: Call) -> object:
-    """Toggle the favourite mark."""
+    """Toggle the caller's favourite mark."""
     context.require_account(call)
-    album = _readable(context, call)
-    album.favorite = not album.favorite
-    return "favorited" if album.favorite else "unfavorited"
+    return mark_favorite(context, call, _readable(context, call).id)

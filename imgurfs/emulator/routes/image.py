@@ -19,13 +19,36 @@ def text_or_none(text: str) -> str | None:
     return text if text.strip() else None
 
 
+def missing_image(call: Call) -> object:
+    """Return what some routes say of an image that is not there: inside a 200."""
+    return {
+        "error": f"Unable to find an image with the id, {call.parameters['image']}",
+        "request": call.path,
+        "method": call.method,
+    }
+
+
+def mark_favorite(context: Context, call: Call, thing_id: str) -> str:
+    """Toggle the caller's mark on an image or album; with the quirk, only set it.
+
+    Raises ApiError 401 without an account.
+    """
+    marks = context.require_account(call).favorites
+    if thing_id in marks and context.config.quirks.favorite == "toggles":
+        del marks[thing_id]
+        return "unfavorited"
+    marks[thing_id] = None
+    return "favorited"
+
+
 async def show(context: Context, call: Call) -> object:
     """Return an image to anybody who knows its id."""
     image_id = call.parameters["image"]
     image = context.world.images.get(image_id)
     if image is None:
         raise not_found_image(image_id)
-    return context.writer.image(image, is_owner=context.is_owner(call, image))
+    is_owner = context.is_owner(call, image)
+    return context.writer_for(call).image(image, is_owner=is_owner)
 
 
 async def update(context: Context, call: Call) -> object:
@@ -46,13 +69,12 @@ async def delete(context: Context, call: Call) -> object:
 
 
 async def favorite(context: Context, call: Call) -> object:
-    """Toggle the favourite mark."""
+    """Toggle the caller's favourite mark."""
     context.require_account(call)
     image = context.world.images.get(call.parameters["image"])
     if image is None:
         raise not_found_image(call.parameters["image"])
-    image.favorite = not image.favorite
-    return "favorited" if image.favorite else "unfavorited"
+    return mark_favorite(context, call, image.id)
 
 
 async def upload(context: Context, call: Call) -> object:
@@ -66,10 +88,11 @@ async def upload(context: Context, call: Call) -> object:
         raise too_fast(minutes)
     album = _target_album(context, call)
     source = await uploads.find_source(context, call)
-    picture = uploads.inspect(source.data, dialect=context.dialect)
+    account, quirks = context.caller_account(call), context.config.quirks
+    is_anonymous = account is None
+    picture = uploads.inspect(source.data, quirks=quirks, is_anonymous=is_anonymous)
     context.accounting.uploads.spend(user, now, 1)
     context.observations.uploads += 1
-    account = context.caller_account(call)
     name = call.get("name")
     image = context.world.add_image(
         picture.content,
@@ -78,12 +101,12 @@ async def upload(context: Context, call: Call) -> object:
         now=int(now),
         title=text_or_none(call.get("title") or ""),
         description=text_or_none(call.get("description") or ""),
-        name=source.name if name is None else name,
+        name=uploads.kept_name(source.name if name is None else name, quirks=quirks),
         width=picture.width,
         height=picture.height,
         animated=picture.animated,
     )
-    if album is not None:
+    if album is not None and quirks.album_on_upload == "honoured":
         album.images[image.id] = None
     return context.writer.uploaded(image)
 

@@ -5,14 +5,11 @@ A trailing slash and ``.json`` are accepted everywhere, as by Imgur.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass
 
-from imgurfs.emulator.call import Call
-from imgurfs.emulator.context import Context
-from imgurfs.emulator.routes import account, album, image, oauth
-
-Handler = Callable[[Context, Call], Awaitable[object]]
+from imgurfs.emulator.context import Handler
+from imgurfs.emulator.routes import account, album, image, login, oauth, profile
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,7 +17,8 @@ class Route:
     """One method and path template; ``{page}`` may be left out with its slash.
 
     ``is_free``: costs no credits. ``is_upload``: costs what an upload costs.
-    ``is_open``: answers callers that name no application.
+    ``is_open``: answers callers that name no application. ``is_identified``: the
+    caller is asked for although it is free.
     """
 
     method: str
@@ -29,6 +27,7 @@ class Route:
     is_free: bool = False
     is_upload: bool = False
     is_open: bool = False
+    is_identified: bool = False
 
     def __str__(self) -> str:
         return f"{self.method} {self.template}"
@@ -41,38 +40,103 @@ def _routes(methods: str, template: str, handler: Handler) -> list[Route]:
     ]
 
 
+def _under(prefix: str, within: Callable[[Handler], Handler]) -> list[Route]:
+    """Return what can be done with an image wherever its path begins."""
+    return [
+        *_routes("POST PUT", prefix, within(image.update)),
+        *_routes("POST", prefix + "/favorite", within(image.favorite)),
+    ]
+
+
+def _album_routes(
+    prefix: str, within: Callable[[Handler], Handler] = lambda it: it
+) -> list[Route]:
+    """Return what can be done with an album wherever its path begins."""
+    one = prefix + "/image/{image}"
+
+    def both(handler: Handler) -> Handler:
+        return within(album.image_of_album(handler))
+
+    return [
+        *_routes("GET", prefix, within(album.show)),
+        *_routes("POST", prefix, within(album.update_or_set)),
+        *_routes("PUT", prefix, within(album.update)),
+        *_routes("DELETE", prefix, within(album.delete)),
+        *_routes("GET", prefix + "/images", within(album.images)),
+        *_routes("POST PUT", prefix + "/add", within(album.add)),
+        *_routes("POST DELETE", prefix + "/remove_images", within(album.remove_images)),
+        *_routes("POST", prefix + "/favorite", within(album.favorite)),
+        *_routes("GET", one, within(album.image)),
+        *_routes("DELETE", one, both(image.delete)),
+        *_under(one, both),
+    ]
+
+
+def _account_routes(user: str) -> list[Route]:
+    """Return the routes of one account."""
+    favorites = user + "/favorites"
+    return [
+        *_routes("GET", user, profile.base),
+        *_routes("DELETE", user, profile.delete),
+        *_routes("POST", user + "/delete", profile.delete_with_password),
+        *_routes("GET", user + "/settings", profile.settings),
+        *_routes("POST PUT", user + "/settings", profile.change_settings),
+        *_routes("GET", user + "/verifyemail", profile.email_verified),
+        *_routes("POST", user + "/verifyemail", profile.verify_email),
+        *_routes("GET", user + "/avatar", profile.avatar),
+        *_routes("GET", user + "/available_avatars", profile.available_avatars),
+        *_routes("GET", favorites, profile.favorites),
+        *_routes("GET", favorites + "/{page}", profile.favorites),
+        *_routes("GET", favorites + "/{page}/{sort}", profile.favorites),
+        *_routes("GET", user + "/block", profile.blocks),
+        *_routes("POST", user + "/follow/tag/{tag}", profile.follow_tag),
+        *_routes("DELETE", user + "/follow/tag/{tag}", profile.unfollow_tag),
+        *_routes("GET", user + "/images", account.images),
+        *_routes("GET", user + "/images/{page}", account.images),
+        *_routes("GET", user + "/images/count", account.image_count),
+        *_routes("GET", user + "/images/ids", account.image_ids),
+        *_routes("GET", user + "/images/ids/{page}", account.image_ids),
+        *_routes("GET", user + "/image/{image}", account.image),
+        *_routes("DELETE", user + "/image/{image}", account.delete_image),
+        *_under(user + "/image/{image}", account.image_of_account),
+        *_routes("GET", user + "/albums", account.albums),
+        *_routes("GET", user + "/albums/{page}", account.albums),
+        *_routes("GET", user + "/albums/count", account.album_count),
+        *_routes("GET", user + "/albums/ids", account.album_ids),
+        *_routes("GET", user + "/albums/ids/{page}", account.album_ids),
+        *_album_routes(user + "/album/{album}", account.album_of_account),
+    ]
+
+
+def _free(method: str, template: str, handler: Handler) -> Route:
+    return Route(method=method, template=template, handler=handler, is_free=True)
+
+
 ROUTES: tuple[Route, ...] = (
-    Route(method="POST", template="/oauth2/token", handler=oauth.token, is_free=True),
+    _free("POST", "/oauth2/token", oauth.token),
+    _free("GET", "/oauth2/authorize", login.page),
+    _free("POST", "/oauth2/authorize", login.decide),
+    _free("GET", "/oauth2/addclient", login.add_client),
+    Route(
+        method="GET",
+        template="/oauth2/secret",
+        handler=oauth.secret,
+        is_free=True,
+        is_identified=True,
+    ),
     *_routes("GET", "/3/credits", account.credits_left),
-    *_routes("GET", "/3/account/{user}", account.base),
-    *_routes("GET", "/3/account/{user}/images", account.images),
-    *_routes("GET", "/3/account/{user}/images/{page}", account.images),
-    *_routes("GET", "/3/account/{user}/images/count", account.image_count),
-    *_routes("GET", "/3/account/{user}/images/ids", account.image_ids),
-    *_routes("GET", "/3/account/{user}/images/ids/{page}", account.image_ids),
-    *_routes("GET", "/3/account/{user}/image/{image}", account.image),
-    *_routes("DELETE", "/3/account/{user}/image/{image}", account.delete_image),
-    *_routes("GET", "/3/account/{user}/albums", account.albums),
-    *_routes("GET", "/3/account/{user}/albums/{page}", account.albums),
-    *_routes("GET", "/3/account/{user}/albums/count", account.album_count),
-    *_routes("GET", "/3/account/{user}/albums/ids", account.album_ids),
-    *_routes("GET", "/3/account/{user}/albums/ids/{page}", account.album_ids),
-    *_routes("GET", "/3/account/{user}/album/{album}", account.album),
+    *_routes("GET", "/3/account", profile.base),
+    *_account_routes("/3/account/{user}"),
+    *_routes("GET", "/account/v1/{user}/block", profile.block_status),
+    *_routes("POST", "/account/v1/{user}/block", profile.block),
+    *_routes("DELETE", "/account/v1/{user}/block", profile.unblock),
     *_routes("POST", "/3/album", album.create),
-    *_routes("GET", "/3/album/{album}", album.show),
-    *_routes("POST PUT", "/3/album/{album}", album.update_or_set),
-    *_routes("DELETE", "/3/album/{album}", album.delete),
-    *_routes("GET", "/3/album/{album}/images", album.images),
-    *_routes("GET", "/3/album/{album}/image/{image}", album.image),
-    *_routes("POST PUT", "/3/album/{album}/add", album.add),
-    *_routes("POST DELETE", "/3/album/{album}/remove_images", album.remove_images),
-    *_routes("POST", "/3/album/{album}/favorite", album.favorite),
+    *_album_routes("/3/album/{album}"),
     Route(method="POST", template="/3/image", handler=image.upload, is_upload=True),
     Route(method="POST", template="/3/upload", handler=image.upload, is_upload=True),
     Route(method="GET", template="/3/image/{image}", handler=image.show, is_open=True),
-    *_routes("POST PUT", "/3/image/{image}", image.update),
     *_routes("DELETE", "/3/image/{image}", image.delete),
-    *_routes("POST", "/3/image/{image}/favorite", image.favorite),
+    *_under("/3/image/{image}", lambda it: it),
 )
 
 
