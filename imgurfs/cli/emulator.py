@@ -22,10 +22,10 @@ from imgurfs.errors import UnavailableError, UsageError
 if TYPE_CHECKING:
     from imgurfs.emulator.app import Emulator
     from imgurfs.emulator.config import EmulatorConfig
-    from imgurfs.emulator.faultrules import Rule
-    from imgurfs.emulator.limits import Limits
-    from imgurfs.emulator.server import Listeners
-    from imgurfs.emulator.tls import Tls
+    from imgurfs.emulator.hosts.server import Listeners
+    from imgurfs.emulator.hosts.tls import Tls
+    from imgurfs.emulator.rules.limits import Limits
+    from imgurfs.emulator.trouble.faultrules import Rule
 
 
 def _is_loopback(host: str) -> bool:
@@ -166,7 +166,7 @@ def emulator(
         )
     try:
         from imgurfs.emulator.config import Dialect, EmulatorConfig
-        from imgurfs.emulator.server import serve
+        from imgurfs.emulator.hosts.server import serve
     except ModuleNotFoundError as exc:
         raise UnavailableError(
             f"the emulator needs the module {exc.name}",
@@ -203,7 +203,7 @@ def _build(
 ) -> Emulator:
     from imgurfs.emulator.app import build
     from imgurfs.emulator.clock import SystemClock
-    from imgurfs.emulator.persistence import PersistenceError
+    from imgurfs.emulator.world.persistence import PersistenceError
 
     try:
         return build(config, SystemClock(), faults=rules, data=data)
@@ -217,7 +217,7 @@ def _build(
 @contextmanager
 def _trust(ca_dir: Path | None, *, host: str) -> Iterator[Tls]:
     """Make the certificates; without ``ca_dir`` they go when the block ends."""
-    from imgurfs.emulator.tls import make_tls
+    from imgurfs.emulator.hosts.tls import make_tls
 
     with TemporaryDirectory(prefix="imgurfs-emulator-") as temporary:
         try:
@@ -233,9 +233,9 @@ def _trust(ca_dir: Path | None, *, host: str) -> Iterator[Tls]:
 def _read_options(
     limits: str, faults: Path | None, quirks: tuple[str, ...]
 ) -> tuple[Limits, tuple[Rule, ...], dict[str, str | int | float]]:
-    from imgurfs.emulator.faultrules import FaultFileError, load_rules
-    from imgurfs.emulator.limits import LimitsFileError, load_limits
-    from imgurfs.emulator.quirks import QuirkError, parse_quirks
+    from imgurfs.emulator.rules.limits import LimitsFileError, load_limits
+    from imgurfs.emulator.rules.quirks import QuirkError, parse_quirks
+    from imgurfs.emulator.trouble.faultrules import FaultFileError, load_rules
 
     try:
         rules = load_rules(faults) if faults else ()
@@ -245,7 +245,7 @@ def _read_options(
 
 
 def _listen(host: str, *, api_port: int, cdn_port: int, is_tls: bool) -> Listeners:
-    from imgurfs.emulator.server import open_listeners
+    from imgurfs.emulator.hosts.server import open_listeners
 
     scheme = "https" if is_tls else "http"
     try:

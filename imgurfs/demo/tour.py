@@ -20,7 +20,7 @@ import httpx
 import trio
 
 from imgurfs.demo.stage import Stage, is_mounted, open_stage, wait_until
-from imgurfs.emulator.pictures import Kind, draw_picture
+from imgurfs.emulator.world.pictures import Kind, draw_picture
 from imgurfs.errors import ImgurfsError
 from imgurfs.executor import ThreadExecutor, ThreadLane
 

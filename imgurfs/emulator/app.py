@@ -17,24 +17,24 @@ from typing import Any
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from imgurfs.emulator.accounting import Accounting
-from imgurfs.emulator.admin import Admin
-from imgurfs.emulator.agenda import Agenda, EventClock, TimelyHost
-from imgurfs.emulator.api import ApiHost
-from imgurfs.emulator.cdn import CdnHost
 from imgurfs.emulator.clock import Clock
 from imgurfs.emulator.config import EmulatorConfig
 from imgurfs.emulator.context import Context
-from imgurfs.emulator.faultrules import Action, Rule
-from imgurfs.emulator.faults import FaultBook, FaultyHost
-from imgurfs.emulator.keeping import ChangingHost
-from imgurfs.emulator.lag import History, LaggingHost
-from imgurfs.emulator.observations import Observations
-from imgurfs.emulator.others import OtherDevice, Others
-from imgurfs.emulator.persistence import Archive
-from imgurfs.emulator.sample import SAMPLE_ID, Credentials, populate
-from imgurfs.emulator.wire import Writer
-from imgurfs.emulator.world import World
+from imgurfs.emulator.hosts.admin import Admin
+from imgurfs.emulator.hosts.api import ApiHost
+from imgurfs.emulator.hosts.cdn import CdnHost
+from imgurfs.emulator.hosts.observations import Observations
+from imgurfs.emulator.rules.accounting import Accounting
+from imgurfs.emulator.rules.wire import Writer
+from imgurfs.emulator.trouble.agenda import Agenda, EventClock, TimelyHost
+from imgurfs.emulator.trouble.faultrules import Action, Rule
+from imgurfs.emulator.trouble.faults import FaultBook, FaultyHost
+from imgurfs.emulator.trouble.lag import History, LaggingHost
+from imgurfs.emulator.trouble.others import OtherDevice, Others
+from imgurfs.emulator.world.keeping import ChangingHost
+from imgurfs.emulator.world.persistence import Archive
+from imgurfs.emulator.world.sample import SAMPLE_ID, Credentials, populate
+from imgurfs.emulator.world.world import World
 
 #: What the world at the beginning is made from.
 _BEGINNING = ("albums", "images", "seed", "username", "large_bytes")

@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from imgurfs.emulator.dialect import Dialect
-from imgurfs.emulator.limits import REAL_LIMITS, Limits
-from imgurfs.emulator.quirks import Quirks, Value, quirks_of
+from imgurfs.emulator.rules.dialect import Dialect
+from imgurfs.emulator.rules.limits import REAL_LIMITS, Limits
+from imgurfs.emulator.rules.quirks import Quirks, Value, quirks_of
 
 __all__ = ["LARGE_BYTES", "TOKEN_LIFETIME_S", "Dialect", "EmulatorConfig"]
 

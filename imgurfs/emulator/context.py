@@ -8,14 +8,14 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 
-from imgurfs.emulator.accounting import Accounting
-from imgurfs.emulator.call import Call
 from imgurfs.emulator.clock import Clock
 from imgurfs.emulator.config import Dialect, EmulatorConfig
-from imgurfs.emulator.errors import ApiError, not_found_album, not_found_image
-from imgurfs.emulator.observations import Observations
-from imgurfs.emulator.wire import Writer
-from imgurfs.emulator.world import Account, Album, Image, World
+from imgurfs.emulator.hosts.call import Call
+from imgurfs.emulator.hosts.observations import Observations
+from imgurfs.emulator.rules.accounting import Accounting
+from imgurfs.emulator.rules.errors import ApiError, not_found_album, not_found_image
+from imgurfs.emulator.rules.wire import Writer
+from imgurfs.emulator.world.world import Account, Album, Image, World
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

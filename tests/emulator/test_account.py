@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from imgurfs.emulator.config import Dialect
-from imgurfs.emulator.limits import NO_LIMITS
+from imgurfs.emulator.rules.limits import NO_LIMITS
 from tests.support.emulated import Visitor, anonymous, emulate, owner
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from imgurfs.emulator.app import Emulator
 from imgurfs.emulator.config import Dialect
-from imgurfs.emulator.sample import STRANGER
+from imgurfs.emulator.world.sample import STRANGER
 from tests.support.emulated import Visitor, anonymous, emulate, owner
 
 ENCODINGS = ["comma", "brackets", "repeated", "json", "json list", "multipart", "query"]

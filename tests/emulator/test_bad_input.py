@@ -12,8 +12,8 @@ import pytest
 from PIL import Image as Drawing
 
 from imgurfs.emulator.config import Dialect
-from imgurfs.emulator.limits import NO_LIMITS
-from imgurfs.emulator.sample import STRANGER
+from imgurfs.emulator.rules.limits import NO_LIMITS
+from imgurfs.emulator.world.sample import STRANGER
 from tests.support.emulated import ManualClock, Visitor, anonymous, emulate, owner
 from tests.support.knocking import FORM, check_shape, form, knock
 

@@ -20,10 +20,10 @@ import httpx
 import pytest
 import trio
 
-from imgurfs.emulator import pictures
 from imgurfs.emulator.app import Emulator, build
 from imgurfs.emulator.clock import SystemClock
 from imgurfs.emulator.config import EmulatorConfig
+from imgurfs.emulator.world import pictures
 from tests.emulator.conftest import COMMAND, ServerProcess
 from tests.support.bothways import Outcome, Side, until
 from tests.support.simtransport import SimTransport

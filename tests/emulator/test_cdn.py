@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from PIL import Image as Pillow
 
 from imgurfs.emulator.app import Emulator
-from imgurfs.emulator.cdn import PIECE_BYTES, RangeUnsatisfiableError, parse_range
-from imgurfs.emulator.content import UNIT_BYTES, Filled, Spliced
-from imgurfs.emulator.world import Image
+from imgurfs.emulator.hosts.cdn import PIECE_BYTES, RangeUnsatisfiableError, parse_range
+from imgurfs.emulator.world.content import UNIT_BYTES, Filled, Spliced
+from imgurfs.emulator.world.world import Image
 from tests.support.emulated import emulate, owner
 
 

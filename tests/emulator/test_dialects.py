@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 
 from imgurfs.emulator.config import Dialect
-from imgurfs.emulator.errors import ApiError, Shape
-from imgurfs.emulator.sample import STRANGER
-from imgurfs.emulator.wire import error_reply
+from imgurfs.emulator.rules.errors import ApiError, Shape
+from imgurfs.emulator.rules.wire import error_reply
+from imgurfs.emulator.world.sample import STRANGER
 from tests.support.emulated import Visitor, anonymous, emulate
 from tests.support.quirky import MISSING, is_errors, quirky, send
 

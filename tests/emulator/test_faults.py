@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import trio
 
-from imgurfs.emulator.faultrules import (
+from imgurfs.emulator.trouble.faultrules import (
     Action,
     FaultFileError,
     FaultRule,

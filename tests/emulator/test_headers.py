@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from imgurfs.emulator.config import Dialect
-from imgurfs.emulator.limits import Limits
+from imgurfs.emulator.rules.limits import Limits
 from tests.support.emulated import Visitor, anonymous, emulate, owner
 from tests.support.quirky import MISSING, is_errors, quirky
 

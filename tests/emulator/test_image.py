@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
-from imgurfs.emulator import pictures, uploads
 from imgurfs.emulator.config import Dialect
-from imgurfs.emulator.sample import STRANGER
+from imgurfs.emulator.rules import uploads
+from imgurfs.emulator.world import pictures
+from imgurfs.emulator.world.sample import STRANGER
 from tests.support.emulated import ManualClock, Visitor, anonymous, emulate, owner
 
 PNG = pictures.draw_picture("A test", number=1, kind="png", width=64, height=48)

@@ -7,10 +7,10 @@ from collections.abc import Callable
 import pytest
 from starlette.types import Message, Receive, Scope, Send
 
-from imgurfs.emulator import codec
-from imgurfs.emulator.content import Content, Stored
-from imgurfs.emulator.keeping import ChangingHost, Touched, Watched
-from imgurfs.emulator.world import Album, Image, Settings
+from imgurfs.emulator.world import codec
+from imgurfs.emulator.world.content import Content, Stored
+from imgurfs.emulator.world.keeping import ChangingHost, Touched, Watched
+from imgurfs.emulator.world.world import Album, Image, Settings
 
 
 def test_codec_writes_and_reads_everything_a_world_has() -> None:

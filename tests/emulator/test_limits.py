@@ -6,16 +6,16 @@ from pathlib import Path
 
 import pytest
 
-from imgurfs.emulator import pictures
-from imgurfs.emulator.accounting import DAY_S, HOUR_S
 from imgurfs.emulator.config import Dialect
-from imgurfs.emulator.limits import (
+from imgurfs.emulator.rules.accounting import DAY_S, HOUR_S
+from imgurfs.emulator.rules.limits import (
     NO_LIMITS,
     REAL_LIMITS,
     Limits,
     LimitsFileError,
     load_limits,
 )
+from imgurfs.emulator.world import pictures
 from tests.support.emulated import (
     Answer,
     ManualClock,

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 import trio
 
-from imgurfs.emulator.agenda import Agenda, EventClock
-from imgurfs.emulator.faultrules import parse_rules
-from imgurfs.emulator.limits import Limits
+from imgurfs.emulator.rules.limits import Limits
+from imgurfs.emulator.trouble.agenda import Agenda, EventClock
+from imgurfs.emulator.trouble.faultrules import parse_rules
 from tests.support.emulated import Answer, ManualClock, Visitor, emulate, owner
 
 

@@ -16,10 +16,10 @@ import pytest
 from click.testing import CliRunner
 
 from imgurfs.cli.emulator import emulator as command
-from imgurfs.emulator import pictures
 from imgurfs.emulator.app import Emulator, build
 from imgurfs.emulator.config import Dialect, EmulatorConfig
-from imgurfs.emulator.persistence import PersistenceError
+from imgurfs.emulator.world import pictures
+from imgurfs.emulator.world.persistence import PersistenceError
 from imgurfs.errors import UnavailableError
 from tests.emulator.conftest import ServerProcess
 from tests.support.emulated import ManualClock, Visitor, owner
@@ -123,7 +123,7 @@ async def test_tokens_of_logins_survive_and_revoked_ones_do_not(tmp_path: Path) 
 
 async def test_other_devices_and_late_commits_are_kept_too(tmp_path: Path) -> None:
     """What happens by itself is a change like any; its token is not kept."""
-    from imgurfs.emulator.faultrules import parse_rules
+    from imgurfs.emulator.trouble.faultrules import parse_rules
 
     clock = ManualClock()
     rules = parse_rules(

@@ -12,10 +12,10 @@ import pytest
 from click.testing import CliRunner
 
 from imgurfs.cli.emulator import emulator as command
-from imgurfs.emulator import quirks
 from imgurfs.emulator.config import Dialect, EmulatorConfig
-from imgurfs.emulator.limits import Limits
-from imgurfs.emulator.quirks import QuirkError, parse_quirks, quirks_of
+from imgurfs.emulator.rules import quirks
+from imgurfs.emulator.rules.limits import Limits
+from imgurfs.emulator.rules.quirks import QuirkError, parse_quirks, quirks_of
 from imgurfs.errors import UsageError
 from tests.emulator.conftest import ServerProcess
 from tests.support.emulated import anonymous, emulate, owner

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from imgurfs.emulator.call import FORM_BYTES_MAX, LINGER_BYTES_MAX
 from imgurfs.emulator.config import Dialect
+from imgurfs.emulator.hosts.call import FORM_BYTES_MAX, LINGER_BYTES_MAX
 from tests.support.emulated import ManualClock, Visitor, emulate, owner
 
 

@@ -20,7 +20,7 @@ import pytest
 from click.testing import CliRunner
 
 from imgurfs.cli.emulator import emulator as command
-from imgurfs.emulator import pictures
+from imgurfs.emulator.world import pictures
 from imgurfs.errors import UnavailableError, UsageError
 from tests.emulator.conftest import ServerProcess
 

@@ -14,7 +14,7 @@ import httpx
 import pytest
 from cryptography import x509
 
-from imgurfs.emulator.tls import make_tls, names_mapped_to
+from imgurfs.emulator.hosts.tls import make_tls, names_mapped_to
 from tests.emulator.conftest import ServerProcess
 
 Start = Callable[..., ServerProcess]

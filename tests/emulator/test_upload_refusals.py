@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from imgurfs.emulator import uploads
 from imgurfs.emulator.config import Dialect
-from imgurfs.emulator.faults import parse_rules
-from imgurfs.emulator.limits import Limits
+from imgurfs.emulator.rules import uploads
+from imgurfs.emulator.rules.limits import Limits
+from imgurfs.emulator.trouble.faults import parse_rules
 from tests.support.emulated import emulate, owner
 from tests.support.quirky import PNG, quirky, send
 

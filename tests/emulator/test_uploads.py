@@ -12,9 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image as Pillow
 
-from imgurfs.emulator import films, pictures, uploads, wire
 from imgurfs.emulator.config import Dialect, EmulatorConfig
-from imgurfs.emulator.errors import ApiError
+from imgurfs.emulator.rules import uploads, wire
+from imgurfs.emulator.rules.errors import ApiError
+from imgurfs.emulator.world import films, pictures
 from tests.support.emulated import ManualClock, Visitor, anonymous, emulate, owner
 from tests.support.quirky import PNG, quirky, send
 

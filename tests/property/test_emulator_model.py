@@ -19,7 +19,7 @@ from starlette.types import Message
 
 from imgurfs.emulator.app import Emulator, build
 from imgurfs.emulator.config import Dialect, EmulatorConfig
-from imgurfs.emulator.limits import NO_LIMITS
+from imgurfs.emulator.rules.limits import NO_LIMITS
 from tests.support.emulated import ManualClock
 from tests.support.membership import (
     ME,

@@ -15,7 +15,7 @@ from starlette.types import ASGIApp, Message
 
 from imgurfs.emulator.app import Emulator, build
 from imgurfs.emulator.config import EmulatorConfig
-from imgurfs.emulator.faults import ConnectionDropped
+from imgurfs.emulator.trouble.faults import ConnectionDropped
 
 START_S = 1_800_000_000.0
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from imgurfs.emulator import pictures
 from imgurfs.emulator.config import Dialect
+from imgurfs.emulator.world import pictures
 from tests.support.emulated import Answer, Visitor, emulate, owner
 
 PNG = pictures.draw_picture("x", number=1, kind="png", width=16, height=16)

@@ -20,7 +20,7 @@ from urllib.parse import unquote
 import httpx
 import trio
 
-from imgurfs.emulator.faults import ConnectionDropped
+from imgurfs.emulator.trouble.faults import ConnectionDropped
 
 Message = MutableMapping[str, Any]
 App = Callable[

@@ -10,7 +10,7 @@ import trio
 import trio.testing
 
 from imgurfs.api.auth import Auth, Token, TokenStore, exchange_refresh_token
-from imgurfs.emulator.faults import Action, FaultRule
+from imgurfs.emulator.trouble.faults import Action, FaultRule
 from imgurfs.errors import (
     AccountMismatchError,
     ConfigError,

@@ -11,8 +11,8 @@ import trio.testing
 from imgurfs import limits
 from imgurfs.budget import Scope
 from imgurfs.emulator.config import Dialect
-from imgurfs.emulator.faults import Action, FaultRule
-from imgurfs.emulator.limits import Limits
+from imgurfs.emulator.rules.limits import Limits
+from imgurfs.emulator.trouble.faults import Action, FaultRule
 from imgurfs.errors import (
     BudgetError,
     LoginNeededError,

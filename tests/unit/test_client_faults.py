@@ -10,8 +10,8 @@ import trio.testing
 
 from imgurfs import limits
 from imgurfs.budget import Scope
-from imgurfs.emulator.errors import Shape
-from imgurfs.emulator.faults import Action, FaultRule
+from imgurfs.emulator.rules.errors import Shape
+from imgurfs.emulator.trouble.faults import Action, FaultRule
 from imgurfs.errors import (
     ForbiddenError,
     ImgurfsError,

@@ -12,7 +12,7 @@ import trio.testing
 
 from imgurfs import limits
 from imgurfs.budget import Scope
-from imgurfs.emulator.faults import Action, FaultRule
+from imgurfs.emulator.trouble.faults import Action, FaultRule
 from imgurfs.errors import NotSentError, OutageError, RejectedError
 from imgurfs.metered import is_cdn, make_http_client
 from imgurfs.model import Lane, RequestClass, RequestKind

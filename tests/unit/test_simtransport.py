@@ -11,7 +11,7 @@ import pytest
 import trio
 import trio.testing
 
-from imgurfs.emulator.faults import ConnectionDropped
+from imgurfs.emulator.trouble.faults import ConnectionDropped
 from tests.support.simtransport import App, Message, SimTransport
 
 URL = "https://api.imgur.test/x"

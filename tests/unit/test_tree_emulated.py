@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from imgurfs.emulator.config import Dialect
-from imgurfs.emulator.faults import Action, FaultRule
-from imgurfs.emulator.world import World
+from imgurfs.emulator.trouble.faults import Action, FaultRule
+from imgurfs.emulator.world.world import World
 from imgurfs.errors import ImgurfsError
 from imgurfs.model import ROOT_INODE, AlbumId, ImageId, Lane
 from imgurfs.store import entries

@@ -5,12 +5,12 @@ Who one is and what one has switched is in ``profile``.
 
 from __future__ import annotations
 
-from imgurfs.emulator.call import Call
 from imgurfs.emulator.context import Context, Handler
-from imgurfs.emulator.errors import not_found_album
+from imgurfs.emulator.hosts.call import Call
 from imgurfs.emulator.routes.image import missing_image
 from imgurfs.emulator.routes.paging import page_of
-from imgurfs.emulator.world import Album
+from imgurfs.emulator.rules.errors import not_found_album
+from imgurfs.emulator.world.world import Album
 
 
 async def images(context: Context, call: Call) -> object:

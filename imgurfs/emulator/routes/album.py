@@ -6,11 +6,11 @@ by ids, which must be the caller's, or by deletehashes, which are proof enough.
 
 from __future__ import annotations
 
-from imgurfs.emulator.call import Call
 from imgurfs.emulator.context import Context, Handler
-from imgurfs.emulator.errors import ApiError, Shape, must_own, not_found_album
+from imgurfs.emulator.hosts.call import Call
 from imgurfs.emulator.routes.image import mark_favorite, missing_image, text_or_none
-from imgurfs.emulator.world import PRIVACIES, Album
+from imgurfs.emulator.rules.errors import ApiError, Shape, must_own, not_found_album
+from imgurfs.emulator.world.world import PRIVACIES, Album
 
 _LAYOUTS = frozenset({"blog", "grid", "horizontal", "vertical"})
 

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from imgurfs.emulator import uploads
-from imgurfs.emulator.call import Call
 from imgurfs.emulator.context import Context
-from imgurfs.emulator.errors import (
+from imgurfs.emulator.hosts.call import Call
+from imgurfs.emulator.rules import uploads
+from imgurfs.emulator.rules.errors import (
     ApiError,
     not_album_owner,
     not_found_image,
     too_fast,
 )
-from imgurfs.emulator.world import Album
+from imgurfs.emulator.world.world import Album
 
 
 def text_or_none(text: str) -> str | None:

@@ -11,12 +11,12 @@ import re
 from typing import Final
 from urllib.parse import urlencode
 
-from imgurfs.emulator.call import Call
 from imgurfs.emulator.context import Context
-from imgurfs.emulator.errors import ApiError
+from imgurfs.emulator.hosts.call import Call
 from imgurfs.emulator.routes import oauth
-from imgurfs.emulator.wire import Reply, error_reply
-from imgurfs.emulator.world import Account
+from imgurfs.emulator.rules.errors import ApiError
+from imgurfs.emulator.rules.wire import Reply, error_reply
+from imgurfs.emulator.world.world import Account
 
 #: How long a code or PIN waits to be exchanged, in seconds.
 GRANT_LIFETIME_S: Final = 600

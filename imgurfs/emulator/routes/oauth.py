@@ -6,11 +6,11 @@ logs in is in ``login``.
 
 from __future__ import annotations
 
-from imgurfs.emulator.call import Call
 from imgurfs.emulator.context import Context
-from imgurfs.emulator.errors import ApiError
-from imgurfs.emulator.wire import Json, Reply, dumps
-from imgurfs.emulator.world import Account
+from imgurfs.emulator.hosts.call import Call
+from imgurfs.emulator.rules.errors import ApiError
+from imgurfs.emulator.rules.wire import Json, Reply, dumps
+from imgurfs.emulator.world.world import Account
 
 
 async def token(context: Context, call: Call) -> Reply:

@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TypeVar
 
-from imgurfs.emulator.call import Call
 from imgurfs.emulator.context import Context
+from imgurfs.emulator.hosts.call import Call
 
 T = TypeVar("T")
 

@@ -10,12 +10,12 @@ import re
 import string
 from dataclasses import fields
 
-from imgurfs.emulator.call import Call
 from imgurfs.emulator.context import Context
-from imgurfs.emulator.errors import ApiError
+from imgurfs.emulator.hosts.call import Call
 from imgurfs.emulator.routes.paging import page_of
-from imgurfs.emulator.wire import Json, Reply, dumps
-from imgurfs.emulator.world import PRIVACIES, Account, Settings
+from imgurfs.emulator.rules.errors import ApiError
+from imgurfs.emulator.rules.wire import Json, Reply, dumps
+from imgurfs.emulator.world.world import PRIVACIES, Account, Settings
 
 _USERNAME = re.compile(r"[A-Za-z0-9]{4,63}")
 _AVATARS = (

@@ -14,7 +14,7 @@ from dataclasses import dataclass, fields
 from email.utils import parsedate_to_datetime
 from typing import Annotated, Any, Final, Literal
 
-from imgurfs.emulator.dialect import Dialect
+from imgurfs.emulator.rules.dialect import Dialect
 
 Switch = Literal["on", "off"]
 Value = str | int | float

@@ -11,14 +11,14 @@ from typing import ClassVar
 
 from starlette.types import Receive, Scope, Send
 
-from imgurfs.emulator.call import ClientGoneError
 from imgurfs.emulator.context import Context
-from imgurfs.emulator.faultrules import FaultFileError, parse_rules
-from imgurfs.emulator.faults import FaultBook
-from imgurfs.emulator.sample import SAMPLE_ID
-from imgurfs.emulator.sending import send_reply
-from imgurfs.emulator.wire import Json, Reply
-from imgurfs.emulator.world import Account
+from imgurfs.emulator.hosts.call import ClientGoneError
+from imgurfs.emulator.hosts.sending import send_reply
+from imgurfs.emulator.rules.wire import Json, Reply
+from imgurfs.emulator.trouble.faultrules import FaultFileError, parse_rules
+from imgurfs.emulator.trouble.faults import FaultBook
+from imgurfs.emulator.world.sample import SAMPLE_ID
+from imgurfs.emulator.world.world import Account
 
 _BODY_BYTES_MAX = 10_000_000
 #: The sample account after it was deleted.

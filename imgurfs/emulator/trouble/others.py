@@ -17,14 +17,14 @@ from urllib.parse import quote, urlencode
 import anyio
 from starlette.types import ASGIApp, Message
 
-from imgurfs.emulator.accounting import DAY_S, Accounting
-from imgurfs.emulator.agenda import Agenda, Event
 from imgurfs.emulator.clock import Clock
-from imgurfs.emulator.connection import ConnectionDropped
-from imgurfs.emulator.faultrules import Edit, Happening, Spending
-from imgurfs.emulator.keeping import TRANSIENT
-from imgurfs.emulator.sample import SAMPLE_ID
-from imgurfs.emulator.world import AccessToken, Account, World
+from imgurfs.emulator.hosts.connection import ConnectionDropped
+from imgurfs.emulator.rules.accounting import DAY_S, Accounting
+from imgurfs.emulator.trouble.agenda import Agenda, Event
+from imgurfs.emulator.trouble.faultrules import Edit, Happening, Spending
+from imgurfs.emulator.world.keeping import TRANSIENT
+from imgurfs.emulator.world.sample import SAMPLE_ID
+from imgurfs.emulator.world.world import AccessToken, Account, World
 
 #: Where the other device is, as far as limits by address are concerned.
 ADDRESS: Final = "192.0.2.7"

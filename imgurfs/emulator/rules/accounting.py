@@ -13,7 +13,7 @@ import math
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from imgurfs.emulator.limits import REAL_LIMITS, Limits
+from imgurfs.emulator.rules.limits import REAL_LIMITS, Limits
 
 HOUR_S = 3600.0
 DAY_S = 86_400.0

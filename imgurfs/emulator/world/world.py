@@ -12,7 +12,7 @@ import string
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
-from imgurfs.emulator.content import Content
+from imgurfs.emulator.world.content import Content
 
 _ALPHABET = string.ascii_letters + string.digits
 ID_CHARS = 7

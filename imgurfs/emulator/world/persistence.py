@@ -20,10 +20,10 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any, Final
 
-from imgurfs.emulator import codec
-from imgurfs.emulator.content import Content
-from imgurfs.emulator.keeping import Touched, watched
-from imgurfs.emulator.world import World
+from imgurfs.emulator.world import codec
+from imgurfs.emulator.world.content import Content
+from imgurfs.emulator.world.keeping import Touched, watched
+from imgurfs.emulator.world.world import World
 
 VERSION: Final = 1
 _SCHEMA: Final = """

@@ -11,8 +11,8 @@ from collections.abc import Callable
 from dataclasses import fields, is_dataclass
 from typing import Any, Final
 
-from imgurfs.emulator import world
-from imgurfs.emulator.content import Content
+from imgurfs.emulator.world import world
+from imgurfs.emulator.world.content import Content
 
 #: The key that marks an object as something else than itself.
 _KIND: Final = "~"

@@ -12,8 +12,8 @@ from typing import Final
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from imgurfs.emulator.sending import send_reply
-from imgurfs.emulator.wire import NOT_FOUND_PAGE, Reply
+from imgurfs.emulator.hosts.sending import send_reply
+from imgurfs.emulator.rules.wire import NOT_FOUND_PAGE, Reply
 
 _DOWNLOAD: Final = re.compile(r"/download/([A-Za-z0-9]{5,8})(?:/[^/]*)?/?")
 

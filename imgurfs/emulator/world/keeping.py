@@ -18,7 +18,7 @@ from typing import Any, Final, Self
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from imgurfs.emulator.connection import ConnectionDropped
+from imgurfs.emulator.hosts.connection import ConnectionDropped
 
 log = logging.getLogger(__name__)
 

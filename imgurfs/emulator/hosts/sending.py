@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Mapping
 
 from starlette.types import Send
 
-from imgurfs.emulator.wire import Reply
+from imgurfs.emulator.rules.wire import Reply
 
 #: What Imgur's edge adds to everything.
 EDGE_HEADERS: dict[str, str] = {

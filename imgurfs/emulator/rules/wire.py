@@ -14,8 +14,8 @@ from http import HTTPStatus
 
 from imgurfs.emulator.clock import Clock
 from imgurfs.emulator.config import Dialect, EmulatorConfig
-from imgurfs.emulator.errors import ApiError, Shape
-from imgurfs.emulator.world import Account, Album, Image, World
+from imgurfs.emulator.rules.errors import ApiError, Shape
+from imgurfs.emulator.world.world import Account, Album, Image, World
 
 Json = dict[str, object]
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal
 
-from imgurfs.emulator.errors import Shape
+from imgurfs.emulator.rules.errors import Shape
 
 
 class FaultFileError(ValueError):

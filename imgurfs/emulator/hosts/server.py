@@ -24,8 +24,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from imgurfs.emulator.app import Emulator
-from imgurfs.emulator.faults import ConnectionDropped
-from imgurfs.emulator.tls import (
+from imgurfs.emulator.hosts.tls import (
     API_NAME,
     CDN_NAME,
     COMMERCIAL_NAMES,
@@ -33,12 +32,13 @@ from imgurfs.emulator.tls import (
     WEB_NAMES,
     names_mapped_to,
 )
-from imgurfs.emulator.web import WebHost
+from imgurfs.emulator.hosts.web import WebHost
+from imgurfs.emulator.trouble.faults import ConnectionDropped
 
 _BACKLOG = 2048
 #: Requests in flight get this long at the end, then they are cancelled.
 _STOP_GRACE_S = 1
-_CONNECTION = "imgurfs.emulator.connection"
+_CONNECTION = "imgurfs.emulator.hosts.connection"
 #: Longest head of a request, beyond the piece it begins in.
 HEAD_BYTES_MAX = 65_536
 _BAD_REQUEST = (

@@ -9,9 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from imgurfs.emulator.errors import ApiError, Kind, Shape
-from imgurfs.emulator.quirks import Quirks
-from imgurfs.emulator.wire import NOT_FOUND_PAGE
+from imgurfs.emulator.rules.errors import ApiError, Kind, Shape
+from imgurfs.emulator.rules.quirks import Quirks
+from imgurfs.emulator.rules.wire import NOT_FOUND_PAGE
 
 _NOT_ALLOWED_PAGE: Final = (
     "<html>\r\n<head><title>405 Not Allowed</title></head>\r\n<body>\r\n"

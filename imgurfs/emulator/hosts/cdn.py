@@ -15,13 +15,13 @@ from typing import Final
 from starlette.datastructures import Headers
 from starlette.types import Receive, Scope, Send
 
-from imgurfs.emulator import pictures
-from imgurfs.emulator.content import Content, Stored
 from imgurfs.emulator.context import Context
-from imgurfs.emulator.observations import LogEntry
-from imgurfs.emulator.quirks import Quirks
-from imgurfs.emulator.sending import EDGE_HEADERS, encode_headers
-from imgurfs.emulator.world import Image
+from imgurfs.emulator.hosts.observations import LogEntry
+from imgurfs.emulator.hosts.sending import EDGE_HEADERS, encode_headers
+from imgurfs.emulator.rules.quirks import Quirks
+from imgurfs.emulator.world import pictures
+from imgurfs.emulator.world.content import Content, Stored
+from imgurfs.emulator.world.world import Image
 
 #: Bytes handed to the server at a time: what fits the processor's cache is fastest.
 PIECE_BYTES: Final = 1 << 20

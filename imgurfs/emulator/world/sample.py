@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from imgurfs.emulator import pictures
 from imgurfs.emulator.config import EmulatorConfig
-from imgurfs.emulator.content import Content, Filled, Stored
-from imgurfs.emulator.world import Account, Album, Image, World
+from imgurfs.emulator.world import pictures
+from imgurfs.emulator.world.content import Content, Filled, Stored
+from imgurfs.emulator.world.world import Account, Album, Image, World
 
 #: 2024-03-01 12:00 UTC; each image is an hour younger than the one before.
 FIRST_DATE_S = 1_709_294_400

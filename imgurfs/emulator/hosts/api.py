@@ -13,8 +13,10 @@ from functools import partial
 
 from starlette.types import Receive, Scope, Send
 
-from imgurfs.emulator.admin import Admin
-from imgurfs.emulator.call import (
+from imgurfs.emulator.config import Dialect
+from imgurfs.emulator.context import Context
+from imgurfs.emulator.hosts.admin import Admin
+from imgurfs.emulator.hosts.call import (
     BodyTooLargeError,
     Call,
     Caller,
@@ -23,20 +25,18 @@ from imgurfs.emulator.call import (
     open_call,
     read_fields,
 )
-from imgurfs.emulator.config import Dialect
-from imgurfs.emulator.context import Context
-from imgurfs.emulator.errors import (
+from imgurfs.emulator.hosts.observations import LogEntry
+from imgurfs.emulator.hosts.sending import send_reply
+from imgurfs.emulator.routes.table import Route, Table
+from imgurfs.emulator.rules.errors import (
     ApiError,
     Shape,
     invalid_token,
     no_commercial_key,
     out_of_credits,
 )
-from imgurfs.emulator.observations import LogEntry
-from imgurfs.emulator.refusals import in_other_words
-from imgurfs.emulator.routes.table import Route, Table
-from imgurfs.emulator.sending import send_reply
-from imgurfs.emulator.wire import NOT_FOUND_PAGE, Reply, error_reply, success
+from imgurfs.emulator.rules.refusals import in_other_words
+from imgurfs.emulator.rules.wire import NOT_FOUND_PAGE, Reply, error_reply, success
 
 _TOO_LARGE_PAGE = (
     "<html><head><title>413 Request Entity Too Large</title></head></html>"

@@ -17,7 +17,7 @@ from typing import Final
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from imgurfs.emulator.clock import Clock
-from imgurfs.emulator.world import World
+from imgurfs.emulator.world.world import World
 
 #: In a request's scope: the lag a fault wants for it (seconds).
 LAG_KEY: Final = "imgurfs.emulator.lag_s"

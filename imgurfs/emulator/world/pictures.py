@@ -17,7 +17,7 @@ from typing import Literal
 
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
-from imgurfs.emulator.content import Spliced
+from imgurfs.emulator.world.content import Spliced
 
 Kind = Literal["jpeg", "png", "gif"]
 KINDS: tuple[Kind, ...] = ("jpeg", "png", "gif")

@@ -20,13 +20,16 @@ from dataclasses import asdict
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from imgurfs.emulator import spoiled
-from imgurfs.emulator.agenda import Agenda
 from imgurfs.emulator.clock import Clock
 from imgurfs.emulator.config import Dialect
-from imgurfs.emulator.connection import ConnectionDropped
-from imgurfs.emulator.errors import ApiError
-from imgurfs.emulator.faultrules import (
+from imgurfs.emulator.hosts.connection import ConnectionDropped
+from imgurfs.emulator.hosts.observations import FAULT, LogEntry, Observations
+from imgurfs.emulator.hosts.sending import send_reply
+from imgurfs.emulator.rules.errors import ApiError
+from imgurfs.emulator.rules.wire import OVER_CAPACITY_PAGE, Reply, error_reply
+from imgurfs.emulator.trouble import spoiled
+from imgurfs.emulator.trouble.agenda import Agenda
+from imgurfs.emulator.trouble.faultrules import (
     Action,
     FaultFileError,
     FaultRule,
@@ -34,11 +37,8 @@ from imgurfs.emulator.faultrules import (
     load_rules,
     parse_rules,
 )
-from imgurfs.emulator.lag import LAG_KEY
-from imgurfs.emulator.observations import FAULT, LogEntry, Observations
-from imgurfs.emulator.others import Others
-from imgurfs.emulator.sending import send_reply
-from imgurfs.emulator.wire import OVER_CAPACITY_PAGE, Reply, error_reply
+from imgurfs.emulator.trouble.lag import LAG_KEY
+from imgurfs.emulator.trouble.others import Others
 
 __all__ = [
     "Action",

@@ -12,8 +12,8 @@ import anyio
 from starlette.types import Message, Receive, Scope, Send
 
 from imgurfs.emulator.clock import Clock
-from imgurfs.emulator.connection import ConnectionDropped
-from imgurfs.emulator.faultrules import FaultRule
+from imgurfs.emulator.hosts.connection import ConnectionDropped
+from imgurfs.emulator.trouble.faultrules import FaultRule
 
 #: A slow body comes in so many pieces a second.
 _PIECES_PER_S = 10

@@ -17,12 +17,12 @@ from urllib.parse import unquote_to_bytes, urlsplit
 
 import httpx
 
-from imgurfs.emulator import films, pictures
-from imgurfs.emulator.call import Call, File
-from imgurfs.emulator.content import Content, Stored
 from imgurfs.emulator.context import Context
-from imgurfs.emulator.errors import ApiError, invalid_type, too_big
-from imgurfs.emulator.quirks import Quirks
+from imgurfs.emulator.hosts.call import Call, File
+from imgurfs.emulator.rules.errors import ApiError, invalid_type, too_big
+from imgurfs.emulator.rules.quirks import Quirks
+from imgurfs.emulator.world import films, pictures
+from imgurfs.emulator.world.content import Content, Stored
 
 STILL_BYTES_MAX: Final = 10_000_000
 MOVING_BYTES_MAX: Final = 200_000_000

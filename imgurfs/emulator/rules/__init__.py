@@ -1,0 +1,1 @@
+"""What Imgur allows and refuses, and in which words."""
