@@ -7,11 +7,12 @@ back-end: the route then says what is missing.
 
 from __future__ import annotations
 
+import io
 import json
 import re
 from collections.abc import AsyncGenerator, Iterator
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, BinaryIO, Final
 from urllib.parse import parse_qsl
 
 from starlette.datastructures import Headers, UploadFile
@@ -218,10 +219,20 @@ async def _read_multipart(call: Call, receive: Receive, size_max: int) -> None:
         return
     for key, value in form.multi_items():
         if isinstance(value, UploadFile):
-            call.files[key] = File(value.filename or "", value.file.read())
+            call.files[key] = File(value.filename or "", _content(value.file))
             value.file.close()
         else:
             call.fields.append((key, value))
+
+
+def _content(file: BinaryIO) -> bytes:
+    """Return what a part's file holds; up to 200 MB, so not twice if it can be helped.
+
+    ``read`` would copy; the buffer inside, which ``_Parser`` keeps in memory, gives its
+    bytes away.
+    """
+    buffer = getattr(file, "_file", None)
+    return buffer.getvalue() if isinstance(buffer, io.BytesIO) else file.read()
 
 
 async def discard(receive: Receive) -> None:
