@@ -249,11 +249,10 @@ class Client:
         file: FilePart | None = None,
         lane: Lane,
     ) -> object:
-        """Call any endpoint and return its ``data`` as decoded JSON.
+        """Call any endpoint and return its whole answer as decoded JSON.
 
         A ``file`` is sent with the fields as a multipart body: only where pictures
-        are uploaded (RejectedError elsewhere). An answer without the usual envelope
-        is returned whole.
+        are uploaded (RejectedError elsewhere).
         """
         request = wire.any_call(method, route, fields=fields, lane=lane)
         upload = None
@@ -264,7 +263,7 @@ class Client:
             frame = wire.multipart(request.fields, part=file.name, boundary=boundary)
             upload = _Upload(file.path, file.size_bytes, frame)
         raw = await self._raw(request, upload=upload)
-        return self._read(request, raw, parse.payload)
+        return self._read(request, raw, parse.json_value)
 
     # --- The way there and back -----------------------------------------------
 

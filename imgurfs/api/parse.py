@@ -107,14 +107,6 @@ def data(body: bytes) -> object:
     return envelope["data"]
 
 
-def payload(body: bytes) -> object:
-    """Return ``data`` of an envelope, or the whole of an answer that has none."""
-    value = json_value(body)
-    if isinstance(value, dict) and "data" in value and "success" in value:
-        return value["data"]
-    return value
-
-
 # --- Values -------------------------------------------------------------------
 
 

@@ -99,7 +99,8 @@ def api(
     """Call any endpoint of Imgur as the account, and print its answer as JSON.
 
     ROUTE is a path like /3/account/me; without the first slash it is below /3/. What
-    is printed is the "data" of the answer. The fields of a GET go into the query.
+    is printed is the whole answer, {"data": ..., "success": true, "status": 200}; the
+    pages of --paginate come as one such answer. The fields of a GET go into the query.
     """
     question = understand(method, route, typed=typed, raw=raw)
     if paginate and question.method != "GET":
@@ -266,17 +267,27 @@ async def _print_pages(context: Context, question: Question, is_pretty: bool) ->
                 fields=(*fields, *in_query),
                 file=None,
             )
-            return await _call(services, one)
+            return _data(await _call(services, one))
 
         try:
             await walk(read, first=first, items=items)
         except RemoteError as error:
             if items:
                 # What was paid for is not thrown away; the exit code says the rest.
-                _print(items, is_pretty=is_pretty)
+                _print(_answer(items), is_pretty=is_pretty)
                 error.message += f" (only the {len(items)} items before it are printed)"
             raise
-    _print(items, is_pretty=is_pretty)
+    _print(_answer(items), is_pretty=is_pretty)
+
+
+def _data(answer: object) -> object:
+    """Return what an answer is about."""
+    return answer.get("data") if isinstance(answer, dict) else answer
+
+
+def _answer(items: list[object]) -> dict[str, object]:
+    """Return the pages of a listing as the one answer they would have been."""
+    return {"data": items, "success": True, "status": 200}
 
 
 def page_places(
