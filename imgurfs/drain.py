@@ -164,8 +164,8 @@ class Drainer:
         lost = await self._db.write(queueing.recover)
         if lost:
             log.warning(
-                "%d upload(s) may or may not have happened when the program stopped;"
-                " they are held and not sent again",
+                "%d call(s) may or may not have happened when the program stopped;"
+                " they are held and not sent again (see 'imgurfs status')",
                 lost,
             )
 

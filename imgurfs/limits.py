@@ -8,7 +8,6 @@ from typing import Final
 
 KIB: Final = 1024
 MIB: Final = 1024 * KIB
-GIB: Final = 1024 * MIB
 
 # --- Waiting -----------------------------------------------------------------
 
@@ -26,9 +25,6 @@ POOL_TIMEOUT_S: Final = 20.0
 API_CALL_TIMEOUT_S: Final = 60.0
 #: A whole upload; Imgur has been seen to take 140 s before it answers.
 UPLOAD_TIMEOUT_S: Final = 600.0
-#: An upload whose outcome is unknown is left alone this long before anybody looks:
-#: the server may still commit it.
-QUARANTINE_S: Final = 120.0
 #: SIGTERM to exit; in-flight uploads are abandoned as unknown after this.
 STOP_GRACE_S: Final = 20.0
 #: Pauses between the attempts at a directory that was never listed, when Imgur is out.
@@ -109,15 +105,11 @@ CHUNK_BYTES: Final = 1 * MIB
 READ_AHEAD_BYTES_MAX: Final = 8 * MIB
 #: Parallel downloads from the CDN.
 DOWNLOADS_MAX: Final = 8
-#: Default bound of the content cache.
-CACHE_BYTES_MAX: Final = 2 * GIB
 #: Attempts at one range before the reader gets an error.
 DOWNLOAD_ATTEMPTS_MAX: Final = 3
 
 # --- Queues ------------------------------------------------------------------
 
-#: Watcher events in flight; when full the folder is rescanned instead.
-WATCH_CHANNEL_MAX: Final = 4_096
 #: Attempts of one job before it goes to the dead letter.
 JOB_ATTEMPTS_MAX: Final = 8
 #: Longest pause between two attempts of a job.

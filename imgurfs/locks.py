@@ -33,17 +33,10 @@ class FileLock:
 
     def acquire_nowait(self) -> bool:
         """Take the lock if nobody holds it; return whether it is ours now."""
-        return self._acquire(fcntl.LOCK_EX | fcntl.LOCK_NB)
-
-    def acquire_blocking(self) -> None:
-        """Wait for the lock. Blocks the thread: call it through an Executor."""
-        self._acquire(fcntl.LOCK_EX)
-
-    def _acquire(self, operation: int) -> bool:
         assert self._fd is None, "a FileLock is taken once"
         fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
-            fcntl.flock(fd, operation)
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
             os.ftruncate(fd, 0)
             os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
         except BlockingIOError:

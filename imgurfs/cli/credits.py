@@ -33,4 +33,7 @@ async def _credits(context: Context) -> Credits:
     from imgurfs.assembly import open_account
 
     async with open_account(context.load_config(), context.account) as services:
-        return await services.api.credits()
+        found = await services.api.credits()
+        # Imgur's own word: the budget of every process here learns from it.
+        await services.ledger.record_credits(found)
+        return found

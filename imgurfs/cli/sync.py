@@ -145,7 +145,9 @@ def _why(services: Services, job: outbox.Job) -> str:
 
     if job.state is JobState.UNKNOWN:
         return f"held, nobody knows whether it happened ({job.error})"
-    until, reason = job.not_before, job.error or "its time has not come"
+    # A group is a folder whose album does not exist yet.
+    first = "it waits for its folder's album" if job.grouping else "not its time yet"
+    until, reason = job.not_before, job.error or first
     wait = services.ledger.peek(request_of(job))
     if wait is not None and wait.until > until:
         until, reason = wait.until, wait.reason

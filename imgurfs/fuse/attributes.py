@@ -11,7 +11,6 @@ from typing import Final
 import pyfuse3
 
 from imgurfs import limits
-from imgurfs.model import Inode
 from imgurfs.store.entries import Node, NodeKind
 
 _DIRECTORY_MODE: Final = stat.S_IFDIR | 0o755
@@ -53,8 +52,3 @@ def absent() -> pyfuse3.EntryAttributes:
     attributes.st_ino = pyfuse3.InodeT(0)
     attributes.entry_timeout = limits.KERNEL_NEGATIVE_TIMEOUT_S
     return attributes
-
-
-def inode_of(number: int) -> Inode:
-    """Return the kernel's inode number as ours; they are the same by design."""
-    return Inode(number)

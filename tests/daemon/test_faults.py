@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from pathlib import Path
 
@@ -72,3 +73,28 @@ def test_stop_while_the_api_hangs(tmp_path: Path) -> None:
         code, said = sync(at, folder)
         assert code == 75, said
         assert "waits: upload a.png: held" in said
+
+
+def test_an_album_nobody_knows_of_holds_its_folder_only(tmp_path: Path) -> None:
+    """A lost answer to a creation: no second album, the folder waits, others go on."""
+    folder = tmp_path / "folder"
+    fill(folder, "trip/a.png", "trip/b.png", "c.png")
+    with place(tmp_path, settings=mirrored(folder)) as at:
+        at.break_uploads(path="/3/album", action="reset_after", count=1)
+        for _ in range(2):
+            code, said = sync(at, folder)
+            assert code == 75, said
+            assert "waits: create album 'trip': held" in said
+            assert "it waits for its folder's album" in said
+        assert list(at.albums()).count("trip") == 1
+        # Two were there; one of the folder, and the one outside.
+        assert len(at.images()) == 4
+
+
+def test_credits_are_learned_by_the_budget(tmp_path: Path) -> None:
+    """What ``imgurfs credits`` is told, every process here knows from then on."""
+    with place(tmp_path) as at:
+        told = json.loads(at.run("credits", "--json").stdout)
+        budget = json.loads(at.run("status", "--json").stdout)["budget"]
+        assert budget["windows"]["user"]["limit"] == told["user_limit"]
+        assert budget["windows"]["client"]["spendable"] == told["client_remaining"]
