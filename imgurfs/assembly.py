@@ -26,7 +26,7 @@ from imgurfs.marker import DEVICE_ID_BYTES
 from imgurfs.metered import make_http_client
 from imgurfs.model import Account
 from imgurfs.paths import AccountPaths
-from imgurfs.store import meta
+from imgurfs.store import meta, notices
 from imgurfs.store.database import Database
 from imgurfs.store.ledger import SqliteLedger
 from imgurfs.store.schema import STATE_SCHEMA
@@ -79,6 +79,7 @@ async def open_account(
             await db.write(lambda c: meta.bind_account(c, account))
         ledger = open_ledger(config, name, token=token, clock=clock, executor=executor)
         stack.callback(ledger.close)
+        await _tell_damage(db, account_paths)
         http = await stack.enter_async_context(
             make_http_client(
                 ledger=ledger,
@@ -146,6 +147,25 @@ def open_state(account_paths: AccountPaths, executor: Executor) -> Database:
         executor=executor,
         lane=ThreadLane.WRITER,
     )
+
+
+async def _tell_damage(db: Database, account_paths: AccountPaths) -> None:
+    """Say which damaged databases were saved aside, as long as they are there."""
+    saved = [
+        file
+        for path in (account_paths.state_db, account_paths.budget_db)
+        for file in sorted(path.parent.glob(f"{path.name}.damaged-*"))
+        if not file.name.endswith(("-wal", "-shm"))
+    ]
+    text = (
+        "a database was damaged and replaced by a new one; what was in it is learned"
+        f" again from Imgur. Delete when not needed: {', '.join(map(str, saved))}"
+    )
+    told = notices.everything(db.reader).get("damaged")
+    if saved and told != text:
+        await db.write(lambda c: notices.put(c, "damaged", text))
+    elif not saved and told is not None:
+        await db.write(lambda c: notices.drop(c, "damaged"))
 
 
 def bind_state(account_paths: AccountPaths, token: Token) -> None:

@@ -3,50 +3,58 @@
 Pure: no clock, no database, no network; ``now`` is an argument. ``store.ledger`` keeps
 the state between calls and processes, ``metered`` asks it before every request.
 
-Theory of operation. Imgur counts in fixed windows (docs/IMGUR.md, Rate limits): POSTs
-of an address per hour, a user's credits per hour, a client id's credits per day, and,
-undocumented, uploads per hour. A :class:`Window` is what we know of one of them:
-``remaining`` is what the server last said, ``reserved`` what we promised to requests
-whose cost no header has confirmed yet. Spendable is the difference, so a request that
-was sent by a process that then died keeps counting until a later header covers it.
+Theory of operation. Imgur counts (docs/IMGUR.md, Rate limits) POSTs of an address per
+hour, a user's credits per hour, a client id's credits per day, and, undocumented,
+uploads per hour. A :class:`Window` is what we know of one of them. Spendable is what
+the server last said less what we promised since, so a request that was sent by a
+process that then died keeps counting until a later header covers it. Nothing is ever
+sent to find a limit out.
 
 Lanes share a window by floors: a lane may not take the window below its floor. Floors
 shrink linearly to nothing as the window ends, so unused shares are given away instead
-of being lost. The floor under uploads in the client's *day* does not shrink: hitting
-the daily limit five times in a month blocks the client id.
+of being lost. Lanes that nobody waits for have a small share of their own besides, or a
+backlog of uploads would keep them out for a day. The floor under uploads in the
+client's *day* does not shrink: hitting the daily limit five times in a month blocks the
+client id.
 """
 
 from __future__ import annotations
 
-import enum
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Final, Protocol, assert_never
 
 from imgurfs import limits
 from imgurfs.model import Lane, RateHeaders, RequestClass, RequestKind
+from imgurfs.pacing import FULL_BUCKET, Bucket, ready_at
+from imgurfs.windows import UNLIMITED, WINDOW_S, Scope, Window, effective
 
-
-class Scope(enum.StrEnum):
-    """What is counted; also the name of a pause that concerns only it."""
-
-    POSTS = "posts"
-    USER = "user"
-    UPLOAD = "upload"
-    CLIENT = "client"
-
+__all__ = [
+    "CAPACITY",
+    "DEFAULT_LIMITS",
+    "FLOOR_SHARE",
+    "OWN_SHARE",
+    "UNLIMITED",
+    "WINDOW_S",
+    "Allow",
+    "Grant",
+    "Ledger",
+    "LedgerState",
+    "Refuse",
+    "Scope",
+    "Wait",
+    "Window",
+    "charge",
+    "decide",
+    "effective",
+    "floor_of",
+    "kept_from_uploads",
+    "needs_consent",
+]
 
 #: A pause that concerns every request: Imgur is over capacity.
 CAPACITY: Final = "capacity"
-
-#: Length of each window in seconds.
-WINDOW_S: Final[Mapping[Scope, float]] = {
-    Scope.POSTS: 3600.0,
-    Scope.USER: 3600.0,
-    Scope.UPLOAD: 3600.0,
-    Scope.CLIENT: 86_400.0,
-}
 
 #: Share of a window that a lane leaves to those above it, at the window's start.
 FLOOR_SHARE: Final[Mapping[Lane, float]] = {
@@ -58,40 +66,32 @@ FLOOR_SHARE: Final[Mapping[Lane, float]] = {
     Lane.PREFETCH: 0.40,
 }
 
+#: What lanes of uploads leave of an hour at most: what somebody needs who waits does
+#: not grow with the limit. Of the client's day they leave the whole share.
+HOURLY_FLOOR_MAX: Final[Mapping[Lane, float]] = {Lane.FRESH: 20.0, Lane.BULK: 30.0}
+
+#: Share of a window that a lane may have like the most urgent one, so that a backlog of
+#: uploads does not starve it. Uploads leave this much at least.
+OWN_SHARE: Final[Mapping[Lane, float]] = {Lane.REFRESH: 0.02, Lane.PREFETCH: 0.01}
+
 #: Share of the client's day that uploads never spend, by strikes.
 UPLOAD_FLOOR_BY_STRIKES: Final = (0.03, 0.05, 0.10, 0.20)
 
 
 @dataclass(frozen=True, slots=True)
-class Window:
-    """What is known of one counter.
-
-    ``reset_at`` is None while no window has begun. ``is_learned`` says that the end
-    was told (or anchored by an answer) and is not just our guess. ``reserved`` is the
-    sum of the reservations that no header has confirmed.
-    """
-
-    limit: int
-    remaining: int
-    started_at: float = 0.0
-    reset_at: float | None = None
-    is_learned: bool = False
-    reserved: int = 0
-
-    @property
-    def spendable(self) -> int:
-        """What may be promised to further requests; never negative."""
-        return max(0, self.remaining - self.reserved)
-
-
-@dataclass(frozen=True, slots=True)
 class LedgerState:
-    """Everything a decision depends on. Pauses are epochs by scope name."""
+    """Everything a decision depends on. Pauses are epochs by scope name.
+
+    ``upload_cost`` is what an upload was seen to cost in credits: for plans and
+    estimates. What is reserved is never less than the documented price.
+    """
 
     windows: Mapping[Scope, Window]
     pauses: Mapping[str, float] = field(default_factory=dict)
     strikes: int = 0
     has_consent: bool = False
+    upload_cost: int = limits.UPLOAD_CREDITS
+    bucket: Bucket = FULL_BUCKET
 
 
 #: A full ledger as the documents describe it; headers override every number.
@@ -158,12 +158,12 @@ class Ledger(Protocol):
         """Give a reservation back: the request was proven not to have been sent."""
         ...
 
-    async def pause(self, scope: str, until: float) -> None:
-        """Send nothing of this scope before ``until``. Pauses only ever grow."""
-        ...
+    async def throttled(self, grant: Grant, *, scope: str, until: float) -> None:
+        """Note that Imgur refused the request and wants ``scope`` to rest.
 
-    async def strike(self) -> None:
-        """Remember that the client's daily limit was hit; at most once a window."""
+        Nothing of the scope is sent before ``until``; pauses only ever grow. The
+        client's day is a strike as well, and uploads learn their number per hour.
+        """
         ...
 
     def peek(self, request: RequestClass) -> Wait | None:
@@ -175,7 +175,9 @@ class Ledger(Protocol):
         ...
 
 
-def charge(request: RequestClass) -> dict[Scope, int]:
+def charge(
+    request: RequestClass, *, upload_credits: int = limits.UPLOAD_CREDITS
+) -> dict[Scope, int]:
     """Return what a request may cost at most (docs/IMGUR.md, Rate limits)."""
     match request.kind:
         case RequestKind.CDN:
@@ -186,8 +188,8 @@ def charge(request: RequestClass) -> dict[Scope, int]:
             cost = {Scope.USER: 1, Scope.CLIENT: 1}
         case RequestKind.UPLOAD:
             cost = {
-                Scope.USER: limits.UPLOAD_CREDITS,
-                Scope.CLIENT: limits.UPLOAD_CREDITS,
+                Scope.USER: upload_credits,
+                Scope.CLIENT: upload_credits,
                 Scope.UPLOAD: 1,
             }
         case _:  # pragma: no cover
@@ -203,13 +205,15 @@ def decide(
     Never allows more than a window's spendable rest; a :class:`Wait` is always finite
     and in the future.
     """
-    cost = charge(request)
-    if request.kind is RequestKind.UPLOAD and _needs_consent(state):
+    cost = charge(request, upload_credits=max(limits.UPLOAD_CREDITS, state.upload_cost))
+    if request.kind is RequestKind.UPLOAD and needs_consent(state):
         return Refuse(
             f"Imgur's daily limit was hit {state.strikes} times in a month;"
             " one more and the client id is blocked"
         )
     blocks = _pauses(state, request, cost, now)
+    if request.kind is RequestKind.UPLOAD and ready_at(state.bucket, now) > now:
+        blocks.append(Wait(ready_at(state.bucket, now), "uploads are spread out"))
     for scope, amount in cost.items():
         window = effective(state.windows[scope], scope, now)
         block = _block(
@@ -224,90 +228,23 @@ def decide(
     return Allow(cost)
 
 
-def effective(window: Window, scope: Scope, now: float) -> Window:
-    """Return the window as it is at ``now``: a window whose end has passed is full.
-
-    An end further ahead than any window of Imgur's is a clock that was set back; the
-    window then ends one length from now.
-    """
-    if window.reset_at is None or window.reset_at <= now:
-        return replace(window, remaining=window.limit, reset_at=None, is_learned=False)
-    if window.reset_at - now > limits.RESET_AHEAD_MAX_S + limits.RESET_MARGIN_S:
-        return replace(window, reset_at=now + WINDOW_S[scope], started_at=now)
-    return window
-
-
-def begun(window: Window, scope: Scope, now: float) -> Window:
-    """Return the window after a first reservation: one that had no end gets one."""
-    window = effective(window, scope, now)
-    if window.reset_at is not None:
-        return window
-    return replace(
-        window,
-        started_at=now,
-        reset_at=now + WINDOW_S[scope] + limits.RESET_MARGIN_S,
-        is_learned=False,
-    )
-
-
-def anchored(window: Window, scope: Scope, now: float) -> Window:
-    """Return the window after an answer that said nothing about it.
-
-    Imgur's window began somewhere between our reservation and this answer: its end is
-    taken from the answer, the later of the two.
-    """
-    window = begun(window, scope, now)
-    if window.is_learned:
-        return window
-    end = now + WINDOW_S[scope] + limits.RESET_MARGIN_S
-    return replace(window, reset_at=end, is_learned=True)
-
-
-def learned(
-    window: Window,
-    scope: Scope,
-    *,
-    limit: int | None,
-    remaining: int,
-    reset_s: float | None,
-    sent_at: float,
-    now: float,
-) -> Window:
-    """Return the window after a header told its ``remaining``.
-
-    Within one window ``remaining`` only falls, so answers that overtake each other do
-    no harm. An answer to a request from before the window began (``sent_at``) that
-    names an earlier end belongs to the previous window and is ignored.
-    """
-    window = begun(window, scope, now)
-    assert window.reset_at is not None
-    limit = limit if limit is not None and limit > 0 else window.limit
-    remaining = min(max(remaining, 0), limit)
-    is_same_limit = limit == window.limit
-    if reset_s is None:
-        kept = min(window.remaining, remaining) if is_same_limit else remaining
-        return replace(window, limit=limit, remaining=kept)
-    ahead = min(max(reset_s, 0.0), limits.RESET_AHEAD_MAX_S)
-    reset_at = now + ahead + limits.RESET_MARGIN_S
-    tolerance = 0.02 * WINDOW_S[scope]
-    if window.is_learned and abs(reset_at - window.reset_at) <= tolerance:
-        kept = min(window.remaining, remaining) if is_same_limit else remaining
-        reset_at = max(reset_at, window.reset_at)
-        return replace(window, limit=limit, remaining=kept, reset_at=reset_at)
-    if window.is_learned and reset_at < window.reset_at and sent_at < window.started_at:
-        return window
-    return Window(
-        limit=limit,
-        remaining=remaining,
-        started_at=window.started_at if reset_at <= window.reset_at else now,
-        reset_at=reset_at,
-        is_learned=True,
-        reserved=window.reserved,
-    )
-
-
-def _needs_consent(state: LedgerState) -> bool:
+def needs_consent(state: LedgerState) -> bool:
+    """Whether uploads wait for the user's word because of the strikes."""
     return not state.has_consent and state.strikes >= len(UPLOAD_FLOOR_BY_STRIKES)
+
+
+def floor_of(scope: Scope, limit: int, lane: Lane) -> float:
+    """Return what a lane leaves of a window of ``limit`` at the window's start."""
+    share = limit * FLOOR_SHARE[lane]
+    if scope is Scope.CLIENT:
+        return share
+    return min(share, HOURLY_FLOOR_MAX.get(lane, share))
+
+
+def kept_from_uploads(limit: int, strikes: int) -> int:
+    """Return the credits of a client's day of ``limit`` that uploads never spend."""
+    step = min(strikes, len(UPLOAD_FLOOR_BY_STRIKES) - 1)
+    return math.ceil(limit * UPLOAD_FLOOR_BY_STRIKES[step])
 
 
 def _pauses(
@@ -338,10 +275,7 @@ def _block(
     now: float,
 ) -> Wait | Refuse | None:
     """Return why ``amount`` may not be taken from this window now, or None."""
-    fixed = 0
-    if scope is Scope.CLIENT and request.kind is RequestKind.UPLOAD:
-        step = min(strikes, len(UPLOAD_FLOOR_BY_STRIKES) - 1)
-        fixed = math.ceil(window.limit * UPLOAD_FLOOR_BY_STRIKES[step])
+    fixed = _kept(window.limit, strikes, request) if scope is Scope.CLIENT else 0
     if window.limit - fixed < amount:
         return Refuse(
             f"a request that costs {amount} does not fit into the limit of"
@@ -353,7 +287,11 @@ def _block(
     if rest < fixed:
         # Reservations may outlive a window that has not begun: look again later.
         return Wait(reset_at or now + WINDOW_S[scope], reason)
-    full_floor = window.limit * FLOOR_SHARE[request.lane]
+    own = window.limit * OWN_SHARE.get(request.lane, 0.0)
+    has_had_its_own = window.lane_use.get(request.lane, 0) + amount > own
+    full_floor = floor_of(
+        scope, window.limit, request.lane if has_had_its_own else Lane.INTERACTIVE
+    )
     if full_floor < 1 or reset_at is None:
         return None
     floor_now = full_floor * min(1.0, (reset_at - now) / WINDOW_S[scope])
@@ -362,6 +300,20 @@ def _block(
     # The floor shrinks with the time left; this is when it has reached the rest.
     falls_at = reset_at - (rest + 1) * WINDOW_S[scope] / full_floor
     return Wait(max(falls_at, now) + 1.0, f"{reason}, kept for more urgent requests")
+
+
+def _kept(limit: int, strikes: int, request: RequestClass) -> int:
+    """Return the credits of the client's day that this request never spends.
+
+    Who shares the client id with others may find it empty at any moment, and pay for
+    that with a strike: the more there are, the fewer requests go near the end.
+    """
+    if request.kind is RequestKind.UPLOAD:
+        return kept_from_uploads(limit, strikes)
+    is_background = request.lane in OWN_SHARE
+    if (strikes >= 1 and is_background) or strikes >= len(UPLOAD_FLOOR_BY_STRIKES) - 1:
+        return 0 if request.lane is Lane.CONTROL else kept_from_uploads(limit, 0)
+    return 0
 
 
 _WORDS: Final[Mapping[Scope, str]] = {

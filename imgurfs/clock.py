@@ -34,8 +34,8 @@ class SystemClock:
         return time.time()  # noqa: TID251 - the one place
 
     def monotonic(self) -> float:
-        """Return seconds since boot or so."""
-        return time.monotonic()
+        """Return seconds since boot; time in which the machine slept counts."""
+        return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 @dataclass(frozen=True, slots=True)

@@ -66,7 +66,8 @@ class CacheConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class BudgetConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What may be spent; everything else is learned from Imgur's answers."""
 
-    uploads_per_hour: Annotated[int, msgspec.Meta(ge=1)] = limits.UPLOADS_PER_HOUR
+    #: 0 = no such limit.
+    uploads_per_hour: Annotated[int, msgspec.Meta(ge=0)] = limits.UPLOADS_PER_HOUR
 
 
 class SyncConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -74,6 +75,8 @@ class SyncConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     settle_s: Seconds = limits.SETTLE_S
     delete_grace_s: Seconds = limits.DELETE_GRACE_S
+    guard: bool = True
+    quarantine_s: Seconds = limits.QUARANTINE_S
 
 
 class FolderConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -82,7 +85,10 @@ class FolderConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     path: str
     account: str = DEFAULT_ACCOUNT
     albums: str = "subfolders"
-    deletes: Literal["keep", "mirror"] = "keep"
+    deletes: Literal["keep", "mirror"] = "mirror"
+    dedupe: bool = True
+    include: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
 
 
 class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

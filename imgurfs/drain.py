@@ -1,61 +1,53 @@
 """Sends what is in the outbox: claims jobs under a lock and the budget, settles them.
 
 Used by the daemon and by ``imgurfs sync``. What a job means is ``jobs.work``'s, what an
-error means ``jobs.verdict``'s business; here is only the order of things:
+error means ``jobs.verdict``'s business; here and in ``jobs.attempt`` is only the order
+of things:
 
 1. the lock: one process of this machine drains an account;
-2. prepare: files and tables, nothing spent;
-3. the budget: a crash from here on leaves credits
-   reserved, never an unreserved send;
+2. prepare: files, listings and tables, nothing sent that could happen twice;
+3. the budget: a crash from here on leaves credits reserved, never an unreserved send;
 4. the intent: ``sending`` is committed before the first byte leaves;
 5. the call;
 6. settle: results, row and follow-up jobs in one transaction.
 
 Whatever interrupts 5 leaves the job ``unknown`` (or queued again, if repeating it does
-no harm). Nothing is ever sent because nobody knows.
+no harm), and ``jobs.resolve`` finds out. Nothing is ever sent because nobody knows.
 """
 
 from __future__ import annotations
 
+import functools
 import logging
+import math
 import random
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import trio
 
-from imgurfs import limits
-from imgurfs.budget import Grant, Ledger
+from imgurfs import crashpoints, limits
+from imgurfs.budget import Ledger
 from imgurfs.clock import Clock
-from imgurfs.errors import (
-    AlreadyRunningError,
-    DeadlineError,
-    ImgurfsError,
-    LoginNeededError,
-    NotSentError,
-    SourceChangedError,
-)
+from imgurfs.errors import AlreadyRunningError, LoginNeededError, RemoteError
 from imgurfs.executor import Executor
-from imgurfs.jobs import queueing, verdict
-from imgurfs.jobs.work import (
-    AlbumList,
-    Api,
-    Later,
-    Ready,
-    Resolved,
-    Worker,
-    request_of,
-)
+from imgurfs.jobs import guard, outcome, queueing, verdict
+from imgurfs.jobs.attempt import Attempts
+from imgurfs.jobs.resolve import Resolver
+from imgurfs.jobs.rota import Rota
+from imgurfs.jobs.steps import Account, Api, Progress, Tools
+from imgurfs.jobs.work import Worker
 from imgurfs.locks import FileLock
 from imgurfs.model import JobId, Lane
-from imgurfs.store import outbox
-from imgurfs.store.database import Connection, Database
+from imgurfs.store import meta, outbox
+from imgurfs.store.database import Database
 from imgurfs.store.outbox import Job
 
 log = logging.getLogger(__name__)
 
-_URGENCY = {lane: rank for rank, lane in enumerate(Lane)}
+#: A drain until idle waits for what is due within this: album calls that collect their
+#: images, listings that lag.
+_IDLE_PATIENCE_S = limits.LISTING_LAG_S + 2 * limits.ALBUM_QUIET_S
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,36 +67,54 @@ class Drainer:
         db: Database,
         api: Api,
         ledger: Ledger,
-        albums: AlbumList,
+        account: Account,
         clock: Clock,
         executor: Executor,
         device_id: bytes,
         lock: FileLock,
         names: str = "keep",
+        quarantine_s: float = limits.QUARANTINE_S,
+        is_guarded: bool = True,
+        on_progress: Callable[[Progress], None] | None = None,
+        on_settled: Callable[[Job], None] | None = None,
         rng: random.Random | None = None,
     ) -> None:
         self._db = db
         self._ledger = ledger
         self._clock = clock
         self._lock = lock
+        self._quarantine_s = quarantine_s
+        self._is_guarded = is_guarded
         self._rng = rng or random.Random()  # noqa: S311 - jitter, not secrets
-        self._worker = Worker(
+        tools = Tools(
             db=db,
             api=api,
-            albums=albums,
+            account=account,
             clock=clock,
             executor=executor,
             device_id=device_id,
             names=names,
+            on_progress=on_progress,
         )
+        self._attempts = Attempts(
+            db=db,
+            ledger=ledger,
+            worker=Worker(tools),
+            clock=clock,
+            rng=self._rng,
+            quarantine_s=quarantine_s,
+            is_guarded=is_guarded,
+            on_settled=on_settled,
+        )
+        self._resolver = Resolver(tools, quarantine_s=quarantine_s)
+        self._rota = Rota()
+        self._reviewed = (0, 0, 0)
         self._in_flight: set[JobId] = set()
+        self._is_looking = False
         self._wake = trio.Event()
         self._is_stopping = False
-        self._offline_count = 0
-        self._paused_until = 0.0
+        self._look_after = 0.0
         self._fatal: LoginNeededError | None = None
-        self._done: list[str] = []
-        self._failed: list[str] = []
 
     def __repr__(self) -> str:
         return f"<Drainer in_flight={len(self._in_flight)} {self._lock!r}>"
@@ -113,8 +123,8 @@ class Drainer:
         """Return how many jobs are in the air and how many ended in this process."""
         return {
             "in_flight": len(self._in_flight),
-            "done": len(self._done),
-            "failed": len(self._failed),
+            "done": len(self._attempts.done),
+            "failed": len(self._attempts.failed),
         }
 
     def wake(self) -> None:
@@ -136,18 +146,19 @@ class Drainer:
         """
         task_status.started()
         while not self._lock.acquire_nowait():
-            self._wake = trio.Event()
-            await self._wait(limits.DRAIN_POLL_S)
+            with trio.move_on_after(limits.DRAIN_POLL_S):
+                await self._wake.wait()
             if self._is_stopping:
                 return
         with self._lock:
             await self._recover()
             await self._loop(until_idle=False)
 
-    async def run_until_idle(self) -> DrainReport:
-        """Drain until nothing can be sent without waiting; return what was done.
+    async def run_until_idle(self, *, patience_s: float = 0.0) -> DrainReport:
+        """Drain until nothing can be done without waiting; return what was done.
 
-        Raises AlreadyRunningError when another process drains this account.
+        What is due within ``patience_s`` is waited for: budget and quarantine too,
+        with ``math.inf``. Raises AlreadyRunningError when another process drains.
         """
         if not self._lock.acquire_nowait():
             raise AlreadyRunningError(
@@ -157,234 +168,174 @@ class Drainer:
             )
         with self._lock:
             await self._recover()
-            await self._loop(until_idle=True)
-        return DrainReport(done=tuple(self._done), failed=tuple(self._failed))
+            await self._loop(until_idle=True, patience_s=patience_s)
+        return DrainReport(
+            done=tuple(self._attempts.done), failed=tuple(self._attempts.failed)
+        )
 
     async def _recover(self) -> None:
-        lost = await self._db.write(queueing.recover)
+        now = self._clock.now()
+        lost = await self._db.write(
+            lambda c: queueing.recover(c, now=now, quarantine_s=self._quarantine_s)
+        )
+        crashpoints.reach("recovered")
         if lost:
             log.warning(
                 "%d call(s) may or may not have happened when the program stopped;"
-                " they are held and not sent again (see 'imgurfs status')",
+                " they are looked for in %.0f s",
                 lost,
+                self._quarantine_s,
             )
 
-    async def _loop(self, *, until_idle: bool) -> None:
+    # --- The loop -----------------------------------------------------------------
+
+    async def _loop(self, *, until_idle: bool, patience_s: float = 0.0) -> None:
         async with trio.open_nursery() as nursery:
             while True:
                 self._wake = trio.Event()
-                started = 0 if self._is_stopping else self._start_jobs(nursery)
-                is_over = self._is_stopping or (until_idle and not started)
-                if is_over and not self._in_flight:
+                version = self._db.data_version()
+                started = 0
+                if not self._is_stopping:
+                    await self._review_deletions()
+                    started = self._start_jobs(nursery) + self._start_look(nursery)
+                is_idle = not self._in_flight and not self._is_looking
+                if self._is_stopping and is_idle:
                     break
-                await self._wait(limits.DRAIN_POLL_S)
+                possible_at = self._possible_at()
+                is_over = until_idle and is_idle and not started
+                if is_over and not self._is_worth_waiting(patience_s):
+                    break
+                await self._wait(possible_at, version)
         if self._fatal is not None:
             raise self._fatal
 
-    async def _wait(self, timeout_s: float) -> None:
-        with trio.move_on_after(timeout_s):
-            await self._wake.wait()
+    async def _wait(self, until: float = math.inf, version: int = 0) -> None:
+        """Wait until then, until a wake, or until another process has changed things.
+
+        SQLite tells of that for a few microseconds, so it is asked often.
+        """
+        while not self._wake.is_set():
+            left_s = until - self._clock.now()
+            with trio.move_on_after(max(0.0, min(left_s, limits.DRAIN_POLL_S))):
+                await self._wake.wait()
+            if self._clock.now() >= until or self._db.data_version() != version:
+                return
+
+    def _possible_at(self) -> float:
+        """Return when something may become possible that is not now; inf for never."""
+        c, now = self._db.reader, self._clock.now()
+        due_at = outbox.next_due_at(c)
+        moments = [
+            outcome.next_due_at(c, now=now),
+            outcome.budget_allows_at(c, ledger=self._ledger),
+            self._resolver.due_at() or math.inf,
+            math.inf if due_at is None else due_at,
+            self._attempts.paused_until,
+            self._look_after,
+        ]
+        return min((at for at in moments if at > now), default=math.inf)
+
+    def _is_worth_waiting(self, patience_s: float) -> bool:
+        """Whether a drain until idle waits for what becomes possible then.
+
+        Always for what only collects or lags; for more with patience. Deletions that
+        wait out their grace are not waited for.
+        """
+        c, now = self._db.reader, self._clock.now()
+        brief_until = self._attempts.progressed_at + _IDLE_PATIENCE_S
+        if not self._is_paused() and outcome.next_due_at(c, now=now) <= brief_until:
+            return True
+        moments = [
+            outcome.next_due_at(c, now=now),
+            outcome.budget_allows_at(c, ledger=self._ledger),
+            max(self._resolver.due_at() or math.inf, self._look_after),
+        ]
+        wanted = min(moments)
+        return patience_s > 0 and wanted < math.inf and wanted <= now + patience_s
+
+    def _is_paused(self) -> bool:
+        """Whether the user, or a network that is not there, says: not now."""
+        now = self._clock.now()
+        told = meta.get(self._db.reader, "paused_until")
+        return now < self._attempts.paused_until or (
+            told is not None and now < float(told)
+        )
+
+    async def _review_deletions(self) -> None:
+        """Let the guard look at deletions that are new, so that the user knows early.
+
+        What counts is that it looks again when one is claimed.
+        """
+        stamp = outbox.deletions_stamp(self._db.reader)
+        if stamp == self._reviewed or not self._is_guarded:
+            return
+        now = self._clock.now()
+        report = await self._db.write(lambda c: guard.review(c, now=now, is_on=True))
+        self._reviewed = outbox.deletions_stamp(self._db.reader)
+        if report is not None:
+            log.warning("%s", report.text)
 
     def _start_jobs(self, nursery: trio.Nursery) -> int:
         """Start what may run now; return how many jobs were started."""
-        room = limits.DRAIN_CONCURRENCY_MAX - len(self._in_flight)
-        if room <= 0 or self._clock.now() < self._paused_until:
-            return 0
-        chosen = sorted(self._runnable(), key=lambda j: (_URGENCY[j.lane], j.id))
-        for job in chosen[:room]:
-            self._in_flight.add(job.id)
-            nursery.start_soon(self._run_job, job)
-        return len(chosen[:room])
-
-    def _runnable(self) -> Iterator[Job]:
-        """Yield due jobs the budget would grant, a few of each kind."""
+        started = 0
+        if self._is_paused():
+            return started
+        now = self._clock.now()
         for kind in queueing.KINDS:
-            due = outbox.candidates(
+            room = limits.DRAIN_CONCURRENCY_MAX - len(self._in_flight)
+            if room <= 0:
+                break
+            jobs = self._rota.next_jobs(
                 self._db.reader,
                 kind=kind,
-                now=self._clock.now(),
-                limit=limits.DRAIN_CONCURRENCY_MAX + len(self._in_flight),
+                now=now,
+                room=room,
+                in_flight=self._in_flight,
+                may_run=functools.partial(self._may_run, kind),
             )
-            for job in due:
-                if job.id in self._in_flight:
-                    continue
-                # The urgent come first: what they are refused, the others are too.
-                if self._ledger.peek(request_of(job)) is not None:
-                    break
-                yield job
+            for job in list(jobs):
+                self._in_flight.add(job.id)
+                nursery.start_soon(self._run_job, job)
+                started += 1
+        return started
+
+    def _may_run(self, kind: str, lane: Lane) -> bool:
+        return self._ledger.peek(outcome.request_at(kind, lane)) is None
+
+    def _start_look(self, nursery: trio.Nursery) -> int:
+        """Start looking for lost outcomes if that is due; return 1 if so."""
+        due_at = self._resolver.due_at()
+        now = self._clock.now()
+        if due_at is None or max(due_at, self._look_after) > now:
+            return 0
+        if self._is_looking or self._is_paused():
+            return 0
+        self._is_looking = True
+        nursery.start_soon(self._look)
+        return 1
+
+    async def _look(self) -> None:
+        try:
+            await self._resolver.look()
+        except LoginNeededError as error:
+            self._fatal = error
+            self.stop()
+        except RemoteError as error:
+            self._look_after = self._clock.now() + verdict.look_pause_s(
+                error, self._clock.now(), self._rng
+            )
+            log.warning("lost outcomes cannot be looked for now: %s", error.message)
+        finally:
+            self._is_looking = False
+            self.wake()
 
     async def _run_job(self, job: Job) -> None:
         try:
-            await self._attempt(job)
+            await self._attempts.run(job)
         finally:
             self._in_flight.discard(job.id)
+            if self._attempts.fatal is not None:
+                # Those in the air end by themselves; nothing new is sent.
+                self._fatal = self._attempts.fatal
+                self._is_stopping = True
             self.wake()
-
-    async def _attempt(self, job: Job) -> None:
-        """Take one job through one attempt. Errors of Imgur end here."""
-        ready: Ready | None = None
-        claimed: Job | None = None
-        try:
-            step = await self._worker.prepare(job)
-            if not isinstance(step, Ready):
-                await self._put_off(job, step)
-                return
-            ready = step
-            grant = await self._ledger.reserve(request_of(job))
-            claimed = await self._claim(job, ready, grant)
-            if claimed is None:
-                return
-            async with self._abandoning(claimed):
-                with _bounded(claimed):
-                    write = await ready.send(grant)
-        except ImgurfsError as error:
-            await self._fail(claimed or job, ready, error, is_sent=claimed is not None)
-            return
-        self._offline_count = 0
-        # It happened: a stop must not lose what we know.
-        with trio.CancelScope(shield=True):
-            await self._db.write(write)
-        text = queueing.describe(job)
-        self._done.append(text)
-        log.info("done: %s", text)
-
-    async def _put_off(self, job: Job, step: Resolved | Later) -> None:
-        if isinstance(step, Resolved):
-            await self._db.write(step.write)
-            log.info("%s: not needed: %s", queueing.describe(job), step.text)
-            return
-        until = self._clock.now() + step.wait_s
-        log.warning("%s: held: %s", queueing.describe(job), step.reason)
-        await self._db.write(
-            lambda c: _requeue(c, job, until, step.reason, is_counted=False)
-        )
-
-    async def _claim(self, job: Job, ready: Ready, grant: Grant) -> Job | None:
-        claimed = await self._db.write(
-            lambda c: outbox.claim(
-                c, job.id, now=self._clock.now(), marker=ready.marker
-            )
-        )
-        if claimed is None:
-            await self._ledger.release(grant)
-        return claimed
-
-    @asynccontextmanager
-    async def _abandoning(self, job: Job) -> AsyncIterator[None]:
-        """Leave the job in the right state when the send is cut off from our side."""
-        try:
-            yield
-        except ImgurfsError:
-            raise
-        except BaseException:
-            with trio.CancelScope(shield=True):
-                await self._db.write(lambda c: _abandon(c, job))
-            raise
-
-    async def _fail(
-        self, job: Job, ready: Ready | None, error: ImgurfsError, *, is_sent: bool
-    ) -> None:
-        now = self._clock.now()
-        if isinstance(error, NotSentError) and not isinstance(
-            error, SourceChangedError
-        ):
-            self._offline_count += 1
-            self._paused_until = now + verdict.offline_pause_s(
-                self._offline_count, self._rng
-            )
-        decision = verdict.judge(
-            error,
-            is_repeatable=not is_sent or job.kind in queueing.REPEATABLE,
-            attempts=job.attempts,
-            now=now,
-            rng=self._rng,
-        )
-        if not is_sent and isinstance(decision, verdict.Bury):
-            # Imgur has not seen this job: the refusal was about something else.
-            decision = verdict.Requeue(
-                now + verdict.backoff_s(limits.JOB_ATTEMPTS_MAX, self._rng),
-                is_counted=False,
-            )
-        text = f"{queueing.describe(job)}: {error.message}"
-        is_dead = await self._db.write(
-            lambda c: _settle_failure(c, job, ready, error, decision, now=now)
-        )
-        if isinstance(decision, verdict.GiveUp):
-            # Those in the air end by themselves; nothing new is sent.
-            self._fatal = LoginNeededError(error.message, hint=error.hint)
-            self.stop()
-        if is_dead:
-            self._failed.append(text)
-            log.error("%s (given up)", text)
-        elif isinstance(decision, verdict.Hold):
-            self._failed.append(text)
-            log.error("%s (held: nobody knows whether it happened)", text)
-        else:
-            log.warning("%s (again later)", text)
-
-
-@contextmanager
-def _bounded(job: Job) -> Iterator[None]:
-    """Turn a send that takes too long into a DeadlineError."""
-    is_upload = job.kind == queueing.UPLOAD
-    bound_s = limits.UPLOAD_TIMEOUT_S if is_upload else limits.API_CALL_TIMEOUT_S
-    with trio.move_on_after(bound_s) as scope:
-        yield
-    if scope.cancelled_caught:
-        raise DeadlineError(f"no answer within {bound_s:.0f} s")
-
-
-def _abandon(c: Connection, job: Job) -> None:
-    """Do what recovery would do at the next start, for one job."""
-    if job.kind in queueing.REPEATABLE:
-        outbox.requeue(c, job.id, not_before=0.0, error="interrupted", is_counted=True)
-        return
-    outbox.mark_unknown(c, job.id, error="the program stopped while it was sent")
-    if job.kind == queueing.UPLOAD:
-        outbox.leave_group(c, job_id=job.id)
-
-
-def _requeue(
-    c: Connection, job: Job, not_before: float, error: str, *, is_counted: bool
-) -> None:
-    current = outbox.job(c, job.id)
-    # Somebody may have withdrawn a job that was only being prepared.
-    if current is not None and current.state in ("queued", "sending"):
-        outbox.requeue(
-            c, job.id, not_before=not_before, error=error, is_counted=is_counted
-        )
-
-
-def _settle_failure(
-    c: Connection,
-    job: Job,
-    ready: Ready | None,
-    error: ImgurfsError,
-    decision: verdict.Verdict,
-    *,
-    now: float,
-) -> bool:
-    """Write what became of a failed attempt; return whether the job is dead."""
-    match decision:
-        case verdict.Requeue():
-            _requeue(
-                c,
-                job,
-                decision.not_before,
-                error.message,
-                is_counted=decision.is_counted,
-            )
-        case verdict.GiveUp():
-            _requeue(c, job, now, error.message, is_counted=False)
-        case verdict.Hold():
-            outbox.mark_unknown(c, job.id, error=error.message)
-            if job.kind == queueing.UPLOAD:
-                outbox.leave_group(c, job_id=job.id)
-        case verdict.Bury():
-            hook = ready.on_rejected if ready else None
-            if hook is not None and hook(c, error):
-                _requeue(c, job, now, error.message, is_counted=True)
-                return False
-            outbox.bury(c, job.id, now=now, error=error.message)
-            return True
-    return False

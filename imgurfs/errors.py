@@ -13,6 +13,7 @@
     │   ├── AlreadyRunningError      another process holds the lock
     │   └── DatabaseError            state.db or budget.db cannot be used
     │       ├── DatabaseNewerError   written by a newer version; untouched     exit 78
+    │       ├── DatabaseDamagedError replaced by the next that opens it alone
     │       └── DatabaseBusyError    another process holds it too long         exit 75
     ├── RemoteError                  Imgur, or the way there
     │   ├── NotSentError             nothing left this machine: retry freely
@@ -102,6 +103,10 @@ class DatabaseNewerError(DatabaseError):
     """The database was written by a newer version; it is left untouched."""
 
     exit_code = 78
+
+
+class DatabaseDamagedError(DatabaseError):
+    """The database is damaged; whoever opens it alone next moves it aside."""
 
 
 class DatabaseBusyError(DatabaseError):

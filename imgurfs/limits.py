@@ -39,6 +39,20 @@ CHANGE_POLL_S: Final = 0.25
 #: An idle drainer looks for jobs that have become due this often at the latest.
 DRAIN_POLL_S: Final = 1.0
 
+# --- The service -----------------------------------------------------------------
+
+#: A worker that promises nothing better is heard of again within this.
+WORKER_SILENCE_MAX_S: Final = 900.0
+#: A busy machine may delay what was promised by this much.
+WORKER_SLACK_S: Final = 60.0
+#: Listing the whole account ends within this, or is given up and tried again.
+RECONCILE_TIMEOUT_S: Final = 3_600.0
+#: A daemon that starts does not list the whole account again when the last listing is
+#: no older than this.
+RECONCILE_FRESH_S: Final = 3_600.0
+#: An account that cannot be served is tried again after this.
+ACCOUNT_RETRY_S: Final = 300.0
+
 # --- The kernel --------------------------------------------------------------
 
 #: Positive entries and attributes are kept this long: we invalidate what changes.
@@ -60,6 +74,12 @@ CLIENT_CREDITS_PER_DAY: Final = 12_500
 POSTS_PER_HOUR: Final = 1_250
 #: Uploads in an hour before "uploading too fast" (observed; not documented).
 UPLOADS_PER_HOUR: Final = 50
+#: A refusal after fewer uploads than this in an hour was somebody else's doing.
+UPLOADS_LEARNED_MIN: Final = 10
+#: Uploads that may follow each other without a pause ...
+UPLOAD_BURST_MAX: Final = 60
+#: ... and how many a second after those.
+UPLOADS_PER_S_MAX: Final = 5.0
 #: Credits reserved for an upload (documented; observed to cost 1).
 UPLOAD_CREDITS: Final = 10
 #: Times a month the daily limit may be hit before the client id is blocked.
@@ -135,10 +155,69 @@ REFUSED_ALBUM_RETRY_S: Final = 3_600.0
 CHANGES_KEPT: Final = 100_000
 #: Full rescan of a watched folder (with jitter).
 RESCAN_INTERVAL_S: Final = 3_600.0
+#: Of the time, at most this share is spent on reading a folder that keeps changing.
+SCAN_SHARE_MAX: Final = 0.2
+#: Directories that the kernel does not watch are read this often (with jitter).
+WATCH_POLL_S: Final = 60.0
+#: Longest pause between two readings of a folder that keeps changing.
+SCAN_PAUSE_MAX_S: Final = 60.0
+#: New files that are looked at together, for the memory it takes.
+LOOK_FILES_MAX: Final = 10_000
+#: Uploads that are put into the outbox in one transaction.
+QUEUE_SLICE: Final = 2_000
+#: With more changed directories than this, everything is read.
+WATCH_DIRTY_MAX: Final = 1_000
+#: Files seen closed that are remembered until they are looked at.
+WATCH_CLOSED_MAX: Final = 10_000
+#: A watched folder compares clocks and mounts this often: resume, a disk that came.
+WATCH_CHECK_S: Final = 30.0
+#: A folder that is not there is looked for this often.
+MISSING_POLL_S: Final = 15.0
 #: A file is settled when it has held still this long after being closed.
 SETTLE_S: Final = 2.0
+#: A file that nobody saw being closed has to hold still this many times as long.
+SETTLE_OPEN_FACTOR: Final = 5.0
+#: A file that was sent a moment ago is not sent again before this many times as long
+#: (a minute), however often it is saved.
+RESEND_FACTOR: Final = 30.0
 #: Delay before an image is really deleted.
 DELETE_GRACE_S: Final = 600.0
+
+# --- Unknown outcomes ----------------------------------------------------------
+
+#: Imgur may still carry out a request that long after nobody listens any more.
+QUARANTINE_S: Final = 120.0
+#: Between the two looks that together prove that something did not happen.
+SECOND_LOOK_S: Final = 60.0
+#: Imgur's clock and ours may differ by this much.
+CLOCK_SKEW_S: Final = 300.0
+#: Listings may lag behind changes (observed: 1 to 2 s); a look waits longer than that.
+LISTING_LAG_S: Final = 3.0
+#: The newest images are listed again before an upload when that is longer ago: another
+#: machine may have sent the same picture.
+RECENT_IMAGES_TTL_S: Final = 1_800.0
+#: The whole account is listed again this often (with jitter), for what others changed.
+FULL_REFRESH_INTERVAL_S: Final = 86_400.0
+
+# --- The guard -----------------------------------------------------------------
+
+#: Deletions are held when more than this many images would go within the window ...
+GUARD_COUNT_MAX: Final = 10
+#: ... and more than this part of the images.
+GUARD_SHARE_MAX: Final = 0.2
+#: Deletions that were sent this long ago still count.
+GUARD_WINDOW_S: Final = 3_600.0
+
+# --- Albums --------------------------------------------------------------------
+
+#: Images named in one album call; nobody has documented more.
+ALBUM_CALL_IMAGES_MAX: Final = 100
+#: Changes of one album are collected until none has come for this long ...
+ALBUM_QUIET_S: Final = 2.0
+#: ... or the first is this old.
+ALBUM_PATIENCE_S: Final = 30.0
+#: Times that a membership no listing shows is asked for before the user is told.
+ALBUM_TRIES_MAX: Final = 3
 
 assert FUSE_METADATA_DEADLINE_S < FUSE_DATA_DEADLINE_S < API_CALL_TIMEOUT_S
 assert CHUNK_BYTES <= READ_AHEAD_BYTES_MAX

@@ -55,11 +55,18 @@ def _check(body: str) -> str:
 def make_marker(content_digest: bytes, device_id: bytes) -> Marker:
     """Return the marker for content with this BLAKE2b digest sent by this device."""
     assert len(content_digest) >= 10
+    return Marker(content_part(content_digest), device_part(device_id))
+
+
+def content_part(content_digest: bytes) -> str:
+    """Return the part of a marker that stands for content with this digest."""
+    return _base32(content_digest, _CONTENT_CHARS)
+
+
+def device_part(device_id: bytes) -> str:
+    """Return the part of a marker that stands for this device."""
     assert len(device_id) == DEVICE_ID_BYTES
-    device = hashlib.blake2b(device_id, digest_size=5).digest()
-    return Marker(
-        _base32(content_digest, _CONTENT_CHARS), _base32(device, _DEVICE_CHARS)
-    )
+    return _base32(hashlib.blake2b(device_id, digest_size=5).digest(), _DEVICE_CHARS)
 
 
 def parse_marker(name: str) -> Marker | None:

@@ -15,15 +15,16 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import AsyncIterator
+from email.utils import parsedate_to_datetime
 from types import TracebackType
 from typing import Self
 
 import httpx
 import trio
 
-from imgurfs import __version__, limits
+from imgurfs import __version__, crashpoints, limits
 from imgurfs.api import parse, refusals, wire
-from imgurfs.budget import Grant, Ledger, Scope
+from imgurfs.budget import Grant, Ledger
 from imgurfs.clock import Clock
 from imgurfs.errors import (
     NotSentError,
@@ -82,6 +83,8 @@ class MeteredTransport(httpx.AsyncBaseTransport):
         grant = request.extensions.get("imgurfs_grant")
         if not isinstance(grant, Grant):
             grant = await self._ledger.reserve(cost)
+        if crashpoints.is_armed():
+            request.extensions["trace"] = _reach_sent
         try:
             response = await self._send(request, cost)
         except (OutcomeUnknownError, OutageError, SourceChangedError):
@@ -91,6 +94,7 @@ class MeteredTransport(httpx.AsyncBaseTransport):
         except NotSentError:
             await self._ledger.release(grant)
             raise
+        crashpoints.reach("answer-arrived")
         return await self._learn(request, response, grant)
 
     async def aclose(self) -> None:
@@ -146,7 +150,7 @@ class MeteredTransport(httpx.AsyncBaseTransport):
         self, request: httpx.Request, response: httpx.Response, grant: Grant
     ) -> httpx.Response:
         """Record the headers; read a refusal's body to learn what it means."""
-        now = self._clock.now()
+        now = _server_now(response) or self._clock.now()
         try:
             headers = parse.rate_headers(response.headers.multi_items(), now)
             await self._ledger.record(grant, headers)
@@ -185,10 +189,19 @@ class MeteredTransport(httpx.AsyncBaseTransport):
             now=self._clock.now(),
         )
         if isinstance(refused, ThrottledError):
-            await self._ledger.pause(refused.scope, refused.retry_at)
-            if refused.scope == Scope.CLIENT:
-                await self._ledger.strike()
+            await self._ledger.throttled(
+                grant, scope=refused.scope, until=refused.retry_at
+            )
         return whole
+
+
+def _server_now(response: httpx.Response) -> float | None:
+    """Return Imgur's idea of the time: a reset told as an epoch is on its clock."""
+    try:
+        at = parsedate_to_datetime(response.headers.get("date", ""))
+    except ValueError:
+        return None
+    return at.timestamp() if at.tzinfo is not None else None
 
 
 class _TranslatedStream(httpx.AsyncByteStream):
@@ -227,6 +240,13 @@ class _TranslatedStream(httpx.AsyncByteStream):
 
     async def aclose(self) -> None:
         await self._inner.aclose()
+
+
+async def _reach_sent(event: str, info: object) -> None:
+    """Tell the moment when a request has left and nothing has come back yet."""
+    del info
+    if event.endswith(".send_request_body.complete"):
+        crashpoints.reach("request-sent")
 
 
 def _translated(

@@ -32,6 +32,13 @@ class Notifier:
         """Show one line in ``systemctl status``."""
         self._send("STATUS=" + text.replace("\n", " "))
 
+    def reloading(self, monotonic_s: float) -> None:
+        """Say that the configuration is read again; :meth:`ready` ends it.
+
+        ``monotonic_s`` is now, on the kernel's monotonic clock.
+        """
+        self._send(f"RELOADING=1\nMONOTONIC_USEC={int(monotonic_s * 1_000_000)}")
+
     def stopping(self) -> None:
         """Say that the service has begun to stop."""
         self._send("STOPPING=1")

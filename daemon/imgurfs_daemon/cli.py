@@ -1,13 +1,14 @@
-"""The program ``imgurfs-daemon``: reads the configuration, opens the account, serves.
+"""The program ``imgurfs-daemon``: reads the configuration and serves its accounts.
 
-The daemon's composition root. Errors become one or two lines on stderr and an exit
-code that the service unit understands: 77 (log in) and 78 (configuration) do not
-restart.
+The daemon's composition root. SIGHUP reads the configuration again, SIGTERM and SIGINT
+stop. Errors become one or two lines on stderr and an exit code that the service unit
+understands: 77 (log in) and 78 (configuration) do not restart.
 """
 
 from __future__ import annotations
 
 import logging
+import signal
 import sys
 from pathlib import Path
 
@@ -15,16 +16,19 @@ import click
 import trio
 
 from imgurfs import __version__, config
-from imgurfs.assembly import open_account
-from imgurfs.errors import ConfigError, ImgurfsError
+from imgurfs.errors import ImgurfsError
 from imgurfs.notify import Notifier
-from imgurfs_daemon.service import Daemon, wait_for_signal
+from imgurfs_daemon.supervisor import Supervisor, leaves
 
 _PROGRAM = "imgurfs-daemon"
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
-@click.option("--account", default=config.DEFAULT_ACCOUNT, metavar="NAME")
+@click.option(
+    "--account",
+    metavar="NAME",
+    help="Serve this account only; otherwise every account that has folders.",
+)
 @click.option(
     "--config",
     "config_file",
@@ -34,8 +38,14 @@ _PROGRAM = "imgurfs-daemon"
 @click.option("-v", "--verbose", count=True, help="Say more.")
 @click.option("-q", "--quiet", count=True, help="Say less.")
 @click.version_option(__version__, prog_name=_PROGRAM)
-def daemon(account: str, config_file: Path | None, verbose: int, quiet: int) -> None:
-    """Mirror the watched folders of the configuration to Imgur until stopped."""
+def daemon(
+    account: str | None, config_file: Path | None, verbose: int, quiet: int
+) -> None:
+    """Mirror the watched folders of the configuration to Imgur until stopped.
+
+    SIGHUP reads the configuration again; one that is not valid is refused and the old
+    one stays in force.
+    """
     _set_up_logging(verbose - quiet)
     trio.run(_serve, account, config_file)
 
@@ -55,20 +65,26 @@ def main() -> None:
         sys.exit(_report(error))
 
 
-async def _serve(account: str, config_file: Path | None) -> None:
-    settings = config.load(config_file)
-    folders = settings.folders_of(account)
-    if not folders:
-        raise ConfigError(
-            f"no folder is watched for the account {account!r}",
-            hint="add a [[folder]] to the configuration",
-        )
-    stop = trio.Event()
+async def _serve(account: str | None, config_file: Path | None) -> None:
+    supervisor = Supervisor(
+        lambda: config.load(config_file), only=account, notifier=Notifier()
+    )
     async with trio.open_nursery() as signals:
-        signals.start_soon(wait_for_signal, stop)
-        async with open_account(settings, account) as services:
-            await Daemon(services, folders).run(Notifier(), stop=stop)
+        await signals.start(_obey, supervisor)
+        await supervisor.run()
         signals.cancel_scope.cancel()
+
+
+async def _obey(supervisor: Supervisor, *, task_status: trio.TaskStatus[None]) -> None:
+    """Do what signals ask for."""
+    wanted = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+    with trio.open_signal_receiver(*wanted) as signals:
+        task_status.started()
+        async for number in signals:
+            if number != signal.SIGHUP:
+                supervisor.stop()
+                return
+            supervisor.reload_soon()
 
 
 def _set_up_logging(verbosity: int) -> None:
@@ -83,9 +99,9 @@ def _set_up_logging(verbosity: int) -> None:
 
 def _report(error: BaseException) -> int:
     """Print an error in one or two lines; return the exit code."""
-    leaves = list(_leaves(error))
-    known = [leaf for leaf in leaves if isinstance(leaf, ImgurfsError)]
-    if known and len(known) == len(leaves):
+    found = list(leaves(error))
+    known = [leaf for leaf in found if isinstance(leaf, ImgurfsError)]
+    if known and len(known) == len(found):
         print(f"{_PROGRAM}: {known[0].message}", file=sys.stderr)
         if known[0].hint:
             print(f"  {known[0].hint}", file=sys.stderr)
@@ -94,9 +110,3 @@ def _report(error: BaseException) -> int:
         "internal error; this is a bug", exc_info=error
     )
     return 1
-
-
-def _leaves(error: BaseException) -> list[BaseException]:
-    if isinstance(error, BaseExceptionGroup):
-        return [leaf for inner in error.exceptions for leaf in _leaves(inner)]
-    return [error]

@@ -1,16 +1,16 @@
-"""One watched folder: look, settle, plan, put into the outbox; again when it changes.
+"""One watched folder: watch it, look at what changed, put into the outbox what follows.
 
-The only place where the planner's values meet the tables and the disk. One instance
-and one task per folder; it owns no thread and sends nothing.
+What it is not: it reads no directory (``scanner``), plans nothing (``look``,
+``planner``), writes no row but notices (``apply``) and does not decide when something
+is looked at again (``timetable``). One instance and one task for each folder.
 """
 
 from __future__ import annotations
 
 import logging
 import random
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from typing import Protocol
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 
 import trio
 
@@ -18,62 +18,28 @@ from imgurfs import limits
 from imgurfs.clock import Clock
 from imgurfs.errors import MountpointError
 from imgurfs.executor import Executor, ThreadLane
-from imgurfs.jobs import disk, queueing
-from imgurfs.jobs.queueing import DeleteImagePayload, UploadPayload
-from imgurfs.model import AlbumId, ImageId, Lane
-from imgurfs.store import entries, outbox, synced
+from imgurfs.store import notices, synced, synced_reads
 from imgurfs.store.database import Connection, Database
-from imgurfs.store.synced import Folder, FolderId, SkippedFile
-from imgurfs_daemon import planner
-from imgurfs_daemon.planner import Action, KnownFile, Policy, Remote, Synced, Verdicts
-from imgurfs_daemon.snapshot import (
-    FileStat,
-    Problem,
-    RootIdentity,
-    Settling,
-    Snapshot,
-)
-from imgurfs_daemon.watcher import (
-    Watcher,
-    read_mountinfo,
-    refuse_mounts,
-    walk,
-)
+from imgurfs_daemon import apply, inotify_limits, planner
+from imgurfs_daemon.filters import Filters
+from imgurfs_daemon.look import KnowsAlbums, Look, Looker
+from imgurfs_daemon.mounts import read_mountinfo, refuse_mounts
+from imgurfs_daemon.planner import Action, Policy
+from imgurfs_daemon.scanner import portion, portions, scan
+from imgurfs_daemon.snapshot import Problem, RootIdentity, Snapshot, parent_of
+from imgurfs_daemon.timetable import Timetable
+from imgurfs_daemon.watcher import Watcher
 
 log = logging.getLogger(__name__)
 
-#: Events of one save or copy come in bursts; they are looked at together.
-_DEBOUNCE_S = 0.1
-#: Of the time, at most this share is spent on reading a folder that keeps changing.
-_SCAN_SHARE_MAX = 0.2
-#: A folder that is not there is looked for this often.
-_MISSING_POLL_S = 15.0
-#: Files modified less than this ago are what the user is waiting for.
-_FRESH_S = 600.0
+#: Events of one save or copy come in bursts; they are looked at together. A share of
+#: the time that files need to settle anyway, and this at least.
+_DEBOUNCE_SHARE = 0.25
+_DEBOUNCE_MIN_S = 0.1
+#: Actions of one look that are told one by one.
+_TOLD_ACTIONS_MAX = 20
 
-
-class KnowsAlbums(Protocol):
-    """Says whether the album list in the store can be believed."""
-
-    @property
-    def is_known(self) -> bool:
-        """Whether it was read in this session and is fresh."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class Look:
-    """One look at the folder: what it says, and when to look again.
-
-    ``settles_in_s`` is None when no file has still to settle. ``new_album_count`` is
-    how many directories with something to send stand for no album yet.
-    """
-
-    snapshot: Snapshot
-    actions: tuple[Action, ...]
-    unreadable: tuple[SkippedFile, ...]
-    settles_in_s: float | None
-    new_album_count: int
+_INDEPENDENT = (planner.Upload, planner.Skip, planner.ForgetSkip)
 
 
 class FolderSync:
@@ -84,291 +50,342 @@ class FolderSync:
         *,
         path: bytes,
         policy: Policy,
+        filters: Filters,
         db: Database,
         albums: KnowsAlbums,
         clock: Clock,
         executor: Executor,
         settle_s: float = limits.SETTLE_S,
         delete_grace_s: float = limits.DELETE_GRACE_S,
+        look_files_max: int = limits.LOOK_FILES_MAX,
         on_queued: Callable[[], None] = lambda: None,
         rng: random.Random | None = None,
     ) -> None:
         self.path = path
         self._policy = policy
+        self._filters = filters
         self._db = db
-        self._albums = albums
         self._clock = clock
         self._executor = executor
+        self._settle_s = settle_s
         self._delete_grace_s = delete_grace_s
+        self._look_files_max = look_files_max
         self._on_queued = on_queued
-        self._settling = Settling(settle_s=settle_s)
         self._rng = rng or random.Random()  # noqa: S311 - jitter, not secrets
-        self._told = ""
-        self._looks = 0
+        self._looker = Looker(
+            path=path,
+            policy=policy,
+            db=db,
+            albums=albums,
+            clock=clock,
+            executor=executor,
+            scan=self._scan,
+            settle_s=settle_s,
+        )
+        self._watcher: Watcher | None = None
+        #: What was scanned already, while it is looked at.
+        self._seen: Snapshot | None = None
+        self._problems: dict[bytes, Problem] = {}
+        self._told = {"folder": "", "watch": ""}
+        self._beyond_limits = 0
+        self._is_resting = False
 
     def __repr__(self) -> str:
-        return f"<FolderSync {self.text} looks={self._looks}>"
+        return f"<FolderSync {self.text} {self._looker!r} {self._watcher!r}>"
 
     @property
     def text(self) -> str:
         """The path for messages."""
         return self.path.decode("utf-8", "backslashreplace")
 
+    @property
+    def is_resting(self) -> bool:
+        """Whether no look is under way."""
+        return self._is_resting
+
     def statistics(self) -> dict[str, int]:
-        """Return how often the folder was read."""
-        return {"looks": self._looks}
+        """Return how often the folder was read, and what the watcher was told."""
+        watcher = {} if self._watcher is None else self._watcher.statistics()
+        return {**self._looker.statistics(), **watcher}
+
+    def mark_dirty(self, directory: bytes) -> None:
+        """Look at a directory again: something about its files has changed."""
+        if self._watcher is not None:
+            self._watcher.mark([directory])
+
+    def mark_all(self) -> None:
+        """Look at everything again."""
+        if self._watcher is not None:
+            self._watcher.mark_all()
 
     async def run(
         self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
     ) -> None:
-        """Follow the folder for ever. Started when it is watched, or known missing.
-
-        Raises UnavailableError when the kernel refuses to watch it.
-        """
+        """Follow the folder for ever. Started when it is watched, or known missing."""
         while True:
-            found = await self._walk()
-            if found.root is None:
-                self._tell(found)
-                task_status.started()
-                task_status = trio.TASK_STATUS_IGNORED
-                await trio.sleep(_MISSING_POLL_S)
-                continue
             with Watcher(self.path) as watcher:
-                task_status.started()
-                task_status = trio.TASK_STATUS_IGNORED
-                await self._follow(watcher)
+                self._watcher = watcher
+                try:
+                    is_there = await self._follow(watcher, task_status)
+                finally:
+                    self._watcher = None
+            task_status = trio.TASK_STATUS_IGNORED
+            while not is_there:
+                await trio.sleep(limits.MISSING_POLL_S)
+                look = await self._sync(frozenset())
+                is_there = look.snapshot.root is not None
 
-    async def _follow(self, watcher: Watcher) -> None:
-        """Look whenever something happened, until the folder is another directory."""
-        watched: RootIdentity | None = None
+    async def _follow(
+        self, watcher: Watcher, task_status: trio.TaskStatus[None]
+    ) -> bool:
+        """Look whenever something is dirty, until the folder is another directory.
+
+        Returns whether there is one: a new watcher is to follow it.
+        """
+        timetable = Timetable(
+            path=self.path,
+            watcher=watcher,
+            waiting=lambda: self._looker.waiting,
+            clock=self._clock,
+            rng=self._rng,
+            debounce_s=max(_DEBOUNCE_MIN_S, self._settle_s * _DEBOUNCE_SHARE),
+        )
+        followed: RootIdentity | None = None
         while True:
+            dirty = watcher.take()
+            if followed is not None and dirty.scope is None and watcher.is_deaf:
+                return True
+            self._looker.settling.note_closed(dirty.closed)
             began_s = self._clock.monotonic()
-            look = await self.sync()
+            if dirty.scope is None:
+                seen = await self._executor.run(ThreadLane.DISK, self._scan, None)
+                if seen.root is not None:
+                    # Every directory is watched; what is in them may take a while.
+                    task_status.started()
+                    task_status = trio.TASK_STATUS_IGNORED
+                look = await self._sync_seen(seen)
+            else:
+                look = await self._sync(dirty.scope)
+            root = look.snapshot.root
+            if root is None:
+                task_status.started()
+                return False
+            if followed is not None and root != followed:
+                return True
+            followed = root
+            await self._tell_unwatched(watcher)
             took_s = self._clock.monotonic() - began_s
-            watched = watched or look.snapshot.root
-            if look.snapshot.root is None or look.snapshot.root != watched:
-                return
-            timeout_s = limits.RESCAN_INTERVAL_S * self._rng.uniform(0.75, 1.25)
-            if look.settles_in_s is not None:
-                timeout_s = min(timeout_s, look.settles_in_s)
-            with trio.move_on_after(timeout_s):
-                await watcher.wait_changed()
-            await trio.sleep(max(_DEBOUNCE_S, took_s / _SCAN_SHARE_MAX))
+            timetable.looked(
+                at_everything=dirty.scope is None,
+                settles_in_s=look.settles_in_s,
+                pause_s=min(took_s / limits.SCAN_SHARE_MAX, limits.SCAN_PAUSE_MAX_S),
+            )
+            self._is_resting = True
+            await timetable.wait_due()
+            self._is_resting = False
 
     async def sync(self) -> Look:
-        """Look once and put what follows into the outbox."""
-        look = await self.look()
-        self._tell(look.snapshot)
-        if look.snapshot.root is None:
+        """Look once at everything and put what follows into the outbox."""
+        return await self._sync(None)
+
+    async def look(self) -> Look:
+        """Look at everything and plan; change nothing."""
+        return await self._looker.look(None)
+
+    async def _sync_seen(self, seen: Snapshot) -> Look:
+        """Do what :meth:`sync` does about a scan that was made; return the last look.
+
+        Much that is new, and nothing gone that it could be, is looked at in portions:
+        each takes a few hundred bytes for every new file.
+        """
+        try:
+            self._seen = seen
+            scopes: Iterable[frozenset[bytes] | None] = [None]
+            if seen.root is not None and await self._is_only_more(seen):
+                scopes = portions(seen, files_max=self._look_files_max)
+            look = None
+            for scope in scopes:
+                look = await self._sync(scope)
+            assert look is not None, "there is the folder itself"
             return look
-        root, now = look.snapshot.root, self._clock.now()
+        finally:
+            self._seen = None
+
+    async def _is_only_more(self, seen: Snapshot) -> bool:
+        """Whether there is much that has no row, and a file for every row."""
+        reader = self._db.reader
+        folder = synced.folder_at(reader, self.path)
+        count = 0 if folder is None else synced_reads.file_count(reader, folder.id)
+        if len(seen.files) - count <= self._look_files_max:
+            return False
+        if folder is not None:
+            for rows in synced_reads.file_slices(reader, folder.id):
+                if not all(row.path in seen.files for row in rows):
+                    return False
+                await trio.lowlevel.checkpoint()
+        return True
+
+    async def _sync(self, scope: frozenset[bytes] | None) -> Look:
+        look = await self._looker.look(scope)
+        await self._tell_problems(look.snapshot)
+        root = look.snapshot.root
+        if root is None:
+            return look
+        together, others = _split(look.actions)
         known = synced.folder_at(self._db.reader, self.path)
-        if known is None or look.actions or look.unreadable:
-            await self._db.write(lambda c: self._apply(c, root, look, now))
-        for action in look.actions:
+        if known is None or together or look.unreadable:
+            await self._db.write(partial(self._apply, root, look, together))
+        for start in range(0, len(others), limits.QUEUE_SLICE):
+            part = others[start : start + limits.QUEUE_SLICE]
+            await self._db.write(partial(self._apply, root, look, part))
+        self._hold_back(look)
+        for action in look.actions[:_TOLD_ACTIONS_MAX]:
             log.info("%s", describe(action))
+        if len(look.actions) > _TOLD_ACTIONS_MAX:
+            more = len(look.actions) - _TOLD_ACTIONS_MAX
+            log.info("%s: and %d more of such", self.text, more)
         if look.actions:
             self._on_queued()
         return look
 
-    async def look(self) -> Look:
-        """Read the folder and plan; change nothing."""
-        self._looks += 1
-        snapshot = await self._walk()
-        folder = synced.folder_at(self._db.reader, self.path)
-        base = self._base(folder)
-        open_files = [
-            file for file in snapshot.files.values() if planner.needs_look(file, base)
-        ]
-        settled, settles_in_s = self._settling.settled(
-            open_files, now=self._clock.now(), monotonic_s=self._clock.monotonic()
+    def _apply(
+        self, root: RootIdentity, look: Look, actions: Sequence[Action], c: Connection
+    ) -> None:
+        folder = apply.apply(
+            c,
+            self.path,
+            root,
+            look.snapshot,
+            tuple(actions),
+            now=self._clock.now(),
+            grace_s=self._delete_grace_s,
+            dedupe=self._policy.dedupe,
         )
-        ready = [file for file in open_files if file.path in settled]
-        refused, unreadable = await self._executor.run(
-            ThreadLane.DISK, _inspect, self.path, ready
-        )
-        not_ready = {f.path for f in open_files} - settled
-        verdicts = Verdicts(
-            unsettled=frozenset(not_ready | {skip.path for skip in unreadable}),
-            refused=refused,
-        )
-        actions = planner.plan(
-            snapshot, base, self._remote(ready), self._policy, verdicts=verdicts
-        )
-        slots = {planner.slot_of(file.path, self._policy) for file in ready}
-        directories = {slot.directory for slot in slots if slot is not None}
-        return Look(
-            snapshot=snapshot,
-            actions=actions,
-            unreadable=tuple(unreadable),
-            settles_in_s=settles_in_s,
-            new_album_count=len(directories - base.directories.keys()),
-        )
-
-    async def _walk(self) -> Snapshot:
-        return await self._executor.run(ThreadLane.DISK, _walk, self.path)
-
-    def _tell(self, snapshot: Snapshot) -> None:
-        """Log why nothing is derived from absence, when that changes."""
-        folder = synced.folder_at(self._db.reader, self.path)
-        root = None if folder is None else RootIdentity(folder.device, folder.inode)
-        problem = planner.absence_problem(snapshot, Synced(root=root))
-        if problem and problem != self._told:
-            log.warning("%s: %s; nothing is deleted", self.text, problem)
-        self._told = problem
-
-    def _base(self, folder: Folder | None) -> Synced:
-        if folder is None:
-            return Synced()
-        c = self._db.reader
-        uploads = [
-            queueing.decode(job, UploadPayload)
-            for job in outbox.unfinished(c, kind=queueing.UPLOAD)
-        ]
-        deletes = outbox.unfinished(
-            c, kind=queueing.DELETE_IMAGE, state=outbox.JobState.QUEUED
-        )
-        return Synced(
-            root=RootIdentity(folder.device, folder.inode),
-            files={
-                path: KnownFile(
-                    FileStat(path, f.device, f.inode, f.size_bytes, f.mtime_ns),
-                    f.image_id,
-                )
-                for path, f in synced.files(c, folder.id).items()
-            },
-            directories=synced.directories(c, folder.id),
-            skipped={
-                path: (skip.size_bytes, skip.mtime_ns)
-                for path, skip in synced.skipped(c, folder.id).items()
-            },
-            pending_uploads=frozenset(
-                payload.path for payload in uploads if payload.folder == folder.id
-            ),
-            pending_deletes=frozenset(
-                queueing.decode(job, DeleteImagePayload).image_id for job in deletes
-            ),
-            elsewhere=frozenset(synced.images_elsewhere(c, folder.id)),
-        )
-
-    def _remote(self, files: Iterable[FileStat]) -> Remote:
-        if not self._albums.is_known:
-            return Remote()
-        slots = {planner.slot_of(file.path, self._policy) for file in files}
-        found: dict[str, tuple[AlbumId, ...]] = {}
-        for slot in slots:
-            if slot is not None:
-                nodes = entries.albums_by_title(self._db.reader, slot.title)
-                found[slot.title] = tuple(n.album.id for n in nodes if n.album)
-        return Remote(found)
-
-    def _apply(self, c: Connection, root: RootIdentity, look: Look, now: float) -> None:
-        folder = synced.bind_folder(
-            c, self.path, device=root.device, inode=root.inode
-        ).id
         for skip in look.unreadable:
             synced.put_skipped(c, folder, skip)
+
+    def _hold_back(self, look: Look) -> None:
+        """Let files that are sent now rest a while before they are sent once more."""
+        hold_s = self._settle_s * limits.RESEND_FACTOR
+        now, until_s = self._clock.now(), self._clock.monotonic() + hold_s
         for action in look.actions:
-            self._apply_one(c, folder, action, look.snapshot, now)
+            if isinstance(action, (planner.Upload, planner.Replace)):
+                file = look.snapshot.files[action.path]
+                # Of a file that was not touched for long no saves are to come.
+                if now - file.mtime_ns / 1e9 < hold_s:
+                    self._looker.settling.hold(action.path, until_monotonic_s=until_s)
 
-    def _apply_one(
-        self,
-        c: Connection,
-        folder: FolderId,
-        action: Action,
-        snapshot: Snapshot,
-        now: float,
-    ) -> None:
-        match action:
-            case planner.Upload() | planner.Replace():
-                age_s = now - snapshot.files[action.path].mtime_ns / 1e9
-                lane = Lane.FRESH if age_s < _FRESH_S else Lane.BULK
-                payload = self._upload_payload(folder, action)
-                queueing.queue_upload(c, payload, lane=lane, now=now)
-            case planner.DeleteImage():
-                queueing.queue_delete(
-                    c,
-                    DeleteImagePayload(folder, action.image_id),
-                    now=now,
-                    grace_s=self._delete_grace_s,
-                )
-            case planner.CancelDelete():
-                queueing.cancel_delete(c, action.image_id, now=now)
-            case planner.Forget():
-                synced.forget_file(c, folder, action.path, action.image_id)
-            case planner.AdoptAlbum():
-                queueing.bind_album(c, folder, action.slot.directory, action.album_id)
-            case planner.Skip():
-                skip = SkippedFile(
-                    action.path, action.size_bytes, action.mtime_ns, action.reason
-                )
-                synced.put_skipped(c, folder, skip)
-            case planner.ForgetSkip():
-                synced.forget_skipped(c, folder, action.path)
+    def _scan(self, scope: frozenset[bytes] | None) -> Snapshot:
+        """Read the folder, unless a drive of ours was mounted in it or around it."""
+        if self._seen is not None:
+            return self._seen if scope is None else portion(self._seen, scope)
+        try:
+            refuse_mounts(self.path, mountinfo=read_mountinfo())
+        except MountpointError as error:
+            return Snapshot(None, problems=(Problem(b"", error.message),))
+        watcher = self._watcher
+        snapshot = scan(self.path, self._filters, scope, follower=watcher)
+        if watcher is not None and scope is None and snapshot.root is not None:
+            unread = [problem.path for problem in snapshot.problems]
+            watcher.keep_only([*snapshot.directories, *unread])
+        return snapshot
 
-    def _upload_payload(
-        self, folder: FolderId, action: planner.Upload | planner.Replace
-    ) -> UploadPayload:
-        replaces: ImageId | None = None
-        deletes_old = False
-        if isinstance(action, planner.Replace):
-            replaces, deletes_old = action.image_id, action.deletes_old
-        return UploadPayload(
-            folder=folder,
-            path=action.path,
-            directory=action.slot.directory if action.slot else None,
-            title=action.slot.title if action.slot else "",
-            replaces=replaces,
-            deletes_old=deletes_old,
-            grace_s=self._delete_grace_s,
+    async def _tell_problems(self, snapshot: Snapshot) -> None:
+        """Say what cannot be read, once, and drop it when it can."""
+        scope = snapshot.scope
+        kept = {
+            path: problem
+            for path, problem in self._problems.items()
+            if scope is not None and not {path, parent_of(path)} & scope
+        }
+        self._problems = kept | {found.path: found for found in snapshot.problems}
+        folder = synced.folder_at(self._db.reader, self.path)
+        base = planner.Synced(
+            root=None if folder is None else RootIdentity(folder.device, folder.inode)
         )
+        all_problems = tuple(self._problems[path] for path in sorted(self._problems))
+        text = planner.absence_problem(
+            Snapshot(snapshot.root, problems=all_problems), base
+        )
+        await self._tell(
+            "folder", f"{self.text}: {text}; nothing is deleted" if text else ""
+        )
+
+    async def _tell_unwatched(self, watcher: Watcher) -> None:
+        """Say what the kernel's limits keep from being watched, and what to do."""
+        count = watcher.beyond_limits()
+        if count == self._beyond_limits and (count == 0) == (not self._told["watch"]):
+            return
+        self._beyond_limits = count
+        text = ""
+        if count:
+            command = await self._executor.run(
+                ThreadLane.DISK, lambda: inotify_limits.advice(missing=count)
+            )
+            text = (
+                f"{self.text}: {count} directories are beyond what the kernel may"
+                f" watch; they are read every {limits.WATCH_POLL_S:.0f} s instead."
+                f" To change that: {command}"
+            )
+        await self._tell("watch", text)
+
+    async def _tell(self, topic: str, text: str) -> None:
+        """Keep the notice of a topic as it should be, and log it when it changes."""
+        key = f"{topic}:{self.text}"
+        if text and text != self._told[topic]:
+            log.warning("%s", text)
+        self._told[topic] = text
+        if notices.everything(self._db.reader).get(key, "") == text:
+            return
+        if text:
+            await self._db.write(lambda c: notices.put(c, key, text))
+        else:
+            await self._db.write(lambda c: notices.drop(c, key))
 
 
 def describe(action: Action) -> str:
     """Return an action in one line, with its reason."""
-    if isinstance(action, planner.AdoptAlbum):
-        return f"use album {action.slot.title!r}: {action.reason}"
-    verbs: dict[type, str] = {
-        planner.Upload: "upload",
-        planner.Replace: "replace",
-        planner.DeleteImage: "delete",
-        planner.CancelDelete: "keep",
-        planner.Forget: "forget",
-        planner.Skip: "skip",
-        planner.ForgetSkip: "forget",
-    }
-    path = action.path.decode("utf-8", "backslashreplace")
-    return f"{verbs[type(action)]} {path}: {action.reason}"
+    match action:
+        case planner.AdoptAlbum() | planner.RenameAlbum():
+            where = repr(action.slot.title)
+        case planner.IdentifyDirectory():
+            where = _text(action.directory)
+        case planner.Move():
+            where = f"{_text(action.path)} to {_text(action.new_path)}"
+        case _:
+            where = _text(action.path)
+    return f"{_VERBS[type(action)]} {where}: {action.reason}"
 
 
-def _walk(path: bytes) -> Snapshot:
-    """Walk the folder, unless a drive of ours was mounted in it or around it."""
-    try:
-        refuse_mounts(path, mountinfo=read_mountinfo())
-    except MountpointError as error:
-        return Snapshot(None, problems=(Problem(b"", error.message),))
-    return walk(path)
+_VERBS: dict[type[Action], str] = {
+    planner.RenameAlbum: "rename the album to",
+    planner.AdoptAlbum: "use the album",
+    planner.IdentifyDirectory: "note",
+    planner.CancelDelete: "keep",
+    planner.Move: "move",
+    planner.Bind: "recognise",
+    planner.Touch: "note",
+    planner.Upload: "upload",
+    planner.Replace: "replace",
+    planner.Skip: "skip",
+    planner.ForgetSkip: "forget",
+    planner.Forget: "forget",
+    planner.DeleteImage: "delete",
+}
 
 
-def _inspect(
-    root: bytes, files: Iterable[FileStat]
-) -> tuple[dict[bytes, str], list[SkippedFile]]:
-    """Return why files cannot be uploaded, and which could not even be read.
+def _text(path: bytes) -> str:
+    return path.decode("utf-8", "backslashreplace")
 
-    The latter are shown to the user but looked at again every time: permissions change
-    neither size nor time.
+
+def _split(actions: Sequence[Action]) -> tuple[list[Action], list[Action]]:
+    """Return what belongs into one transaction, and what depends on nothing else.
+
+    A first look at a large folder is hundreds of thousands of uploads: in one
+    transaction they would keep every other process from writing.
     """
-    refused: dict[bytes, str] = {}
-    unreadable: list[SkippedFile] = []
-    for file in files:
-        try:
-            reason = disk.inspect(root + b"/" + file.path)
-        except FileNotFoundError:
-            unreadable.append(SkippedFile(file.path, 0, -1, "it is gone"))
-        except OSError as error:
-            text = f"it cannot be read: {error.strerror}"
-            unreadable.append(SkippedFile(file.path, file.size_bytes, -1, text))
-        else:
-            if reason:
-                refused[file.path] = reason
-    return refused, unreadable
+    together: list[Action] = []
+    others: list[Action] = []
+    for action in actions:
+        (others if isinstance(action, _INDEPENDENT) else together).append(action)
+    return together, others

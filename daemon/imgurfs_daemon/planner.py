@@ -1,206 +1,96 @@
 """Decides what to tell Imgur about a folder: a pure function of three trees.
 
 **local** is what a walk saw, **synced** what folder and account last agreed about,
-**remote** what the account lists. :func:`plan` returns actions, each with its reason;
+**remote** what the account lists. :func:`plan` gives actions, each with its reason;
 it is deterministic, and after its actions have been applied it returns none. It knows
-nothing about jobs, budgets or time; ``service`` turns actions into rows.
+nothing about jobs, budgets or time; ``apply`` turns actions into rows. Its values and
+rules live in ``planning``; other modules import them from here.
 
-The rule about absence: nothing is derived from it unless the walk was complete, the
-folder still is the directory it was when first seen, and the file's own directory is
-on the disk it was on. Then a missing file is forgotten (``deletes = "keep"``) or its
-image deleted (``"mirror"``).
+Nothing is derived from absence without evidence (``planning.evidence``). A missing
+file that is nowhere else is forgotten (``deletes = "keep"``) or its image deleted
+(``"mirror"``), unless another file is the same image.
 """
 
 from __future__ import annotations
 
-import enum
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 
-from imgurfs.model import AlbumId, ImageId
-from imgurfs_daemon.snapshot import FileStat, RootIdentity, Snapshot, parent_of
-
-
-class AlbumMode(enum.StrEnum):
-    """Which album a file belongs to."""
-
-    SUBFOLDERS = "subfolders"  # a directory is an album, files in the root are in none
-    ONE = "one"  # everything in one album
-    NONE = "none"
-
-
-@dataclass(frozen=True, slots=True)
-class Policy:
-    """What the configuration says about a folder."""
-
-    albums: AlbumMode = AlbumMode.SUBFOLDERS
-    album_title: str = ""
-    mirrors_deletes: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Slot:
-    """Where a file belongs: the directory that stands for an album, and its title."""
-
-    directory: bytes
-    title: str
-
-
-@dataclass(frozen=True, slots=True)
-class KnownFile:
-    """A file as it was when folder and account agreed about it, and its image."""
-
-    stat: FileStat
-    image_id: ImageId
-
-
-@dataclass(frozen=True, slots=True)
-class Synced:
-    """The merge base, and what is on its way.
-
-    ``skipped`` gives size and mtime of files that are not to be looked at again.
-    ``pending_uploads`` are paths with an unfinished upload, ``pending_deletes`` images
-    with a delete that is not sent. ``elsewhere`` are images that files of other
-    folders refer to.
-    """
-
-    root: RootIdentity | None = None
-    files: Mapping[bytes, KnownFile] = field(default_factory=dict)
-    directories: Mapping[bytes, AlbumId] = field(default_factory=dict)
-    skipped: Mapping[bytes, tuple[int, int]] = field(default_factory=dict)
-    pending_uploads: frozenset[bytes] = frozenset()
-    pending_deletes: frozenset[ImageId] = frozenset()
-    elsewhere: frozenset[ImageId] = frozenset()
-
-
-@dataclass(frozen=True, slots=True)
-class Remote:
-    """The account's albums by title; None while they have not been listed."""
-
-    albums: Mapping[str, tuple[AlbumId, ...]] | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Verdicts:
-    """What was found out about files beyond their stat.
-
-    ``unsettled`` files may still be written and are left alone; ``refused`` ones have
-    content that Imgur does not take, with the reason.
-    """
-
-    unsettled: frozenset[bytes] = frozenset()
-    refused: Mapping[bytes, str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class Upload:
-    """Send a file that has no image yet."""
-
-    path: bytes
-    slot: Slot | None
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class Replace:
-    """Send a changed file, then delete the old image if ``deletes_old``."""
-
-    path: bytes
-    slot: Slot | None
-    image_id: ImageId
-    deletes_old: bool
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class DeleteImage:
-    """Delete the image of a file that is gone, after the grace period."""
-
-    path: bytes
-    image_id: ImageId
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class CancelDelete:
-    """Withdraw a delete: the file is back."""
-
-    path: bytes
-    image_id: ImageId
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class Forget:
-    """Forget a file that is gone; its image stays."""
-
-    path: bytes
-    image_id: ImageId
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class AdoptAlbum:
-    """Let a directory stand for an album that exists."""
-
-    slot: Slot
-    album_id: AlbumId
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class Skip:
-    """Do not upload a file as long as it stays as it is."""
-
-    path: bytes
-    size_bytes: int
-    mtime_ns: int
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class ForgetSkip:
-    """Forget that a file was skipped: it is gone."""
-
-    path: bytes
-    reason: str
-
-
-Action = (
-    AdoptAlbum
-    | CancelDelete
-    | Upload
-    | Replace
-    | Skip
-    | ForgetSkip
-    | Forget
-    | DeleteImage
+from imgurfs.model import ImageId
+from imgurfs_daemon.planning import albums
+from imgurfs_daemon.planning.actions import (
+    Action,
+    AdoptAlbum,
+    Bind,
+    CancelDelete,
+    DeleteImage,
+    Forget,
+    ForgetSkip,
+    IdentifyDirectory,
+    Move,
+    Plan,
+    RenameAlbum,
+    Replace,
+    Skip,
+    Touch,
+    Upload,
 )
+from imgurfs_daemon.planning.cost import PlanCost, cost_of
+from imgurfs_daemon.planning.evidence import absence_problem, is_hidden, was_read
+from imgurfs_daemon.planning.matching import Matches, match
+from imgurfs_daemon.planning.trees import (
+    AlbumMode,
+    BoundAlbum,
+    KnownFile,
+    Policy,
+    Remote,
+    Slot,
+    Synced,
+    Verdicts,
+    directory_of,
+    needs_look,
+    slot_of,
+    title_of,
+)
+from imgurfs_daemon.snapshot import Snapshot
 
+__all__ = [
+    "NO_VERDICTS",
+    "Action",
+    "AdoptAlbum",
+    "AlbumMode",
+    "Bind",
+    "BoundAlbum",
+    "CancelDelete",
+    "DeleteImage",
+    "Forget",
+    "ForgetSkip",
+    "IdentifyDirectory",
+    "KnownFile",
+    "Move",
+    "Plan",
+    "PlanCost",
+    "Policy",
+    "Remote",
+    "RenameAlbum",
+    "Replace",
+    "Skip",
+    "Slot",
+    "Synced",
+    "Touch",
+    "Upload",
+    "Verdicts",
+    "absence_problem",
+    "cost_of",
+    "directory_of",
+    "needs_look",
+    "plan",
+    "slot_of",
+    "title_of",
+]
 
-def slot_of(path: bytes, policy: Policy) -> Slot | None:
-    """Return where a file belongs, None when it is in no album."""
-    match policy.albums:
-        case AlbumMode.NONE:
-            return None
-        case AlbumMode.ONE:
-            return Slot(b"", policy.album_title)
-        case AlbumMode.SUBFOLDERS:
-            directory = parent_of(path)
-            if not directory:
-                return None
-            return Slot(directory, directory.decode("utf-8", "replace"))
-
-
-def needs_look(file: FileStat, synced: Synced) -> bool:
-    """Whether a file has to settle and be inspected before a plan can use it."""
-    if file.path in synced.pending_uploads:
-        return False
-    known = synced.files.get(file.path)
-    if known is not None and known.stat.identity == file.identity:
-        return False
-    return synced.skipped.get(file.path) != (file.size_bytes, file.mtime_ns)
+#: Nothing was found out: every file is settled and fit to be sent.
+NO_VERDICTS = Verdicts()
 
 
 def plan(
@@ -209,136 +99,290 @@ def plan(
     remote: Remote,
     policy: Policy,
     *,
-    verdicts: Verdicts = Verdicts(),
-) -> tuple[Action, ...]:
-    """Return what to do, in the order of doing: adopt, withdraw, send, forget, delete.
+    verdicts: Verdicts = NO_VERDICTS,
+) -> Plan:
+    """Return what to do, in the order of doing.
 
-    Within each, in the order of paths.
+    Albums first, then what is withdrawn, what is forgotten to make room, what moves,
+    what is sent, what is forgotten and what is deleted; each in the order of paths.
     """
-    references = Counter(known.image_id for known in synced.files.values())
-    may_delete = policy.mirrors_deletes and not absence_problem(local, synced)
-    present: list[Action] = []
-    for path in sorted(local.files):
-        known = synced.files.get(path)
-        is_shared = known is not None and (
-            references[known.image_id] > 1 or known.image_id in synced.elsewhere
-        )
-        present += _plan_present(
-            local.files[path],
-            synced,
-            policy,
-            verdicts,
-            deletes_old=may_delete and not is_shared,
-        )
-    adopted = _adoptions(present, synced, remote)
-    return (*adopted, *present, *_plan_absent(local, synced, policy))
+    planning = _Planning(local, synced, remote, policy, verdicts)
+    return Plan(planning.actions(), planning.postponed)
 
 
-def absence_problem(local: Snapshot, synced: Synced) -> str:
-    """Return why nothing may be derived from a file's absence, "" when it may."""
-    if local.root is None:
-        why = local.problems[0].reason if local.problems else "it is not there"
-        return f"the folder cannot be read ({why})"
-    if synced.root is not None and local.root != synced.root:
-        return "the folder is not the directory it was (another disk, or replaced)"
-    if local.problems:
-        first = local.problems[0]
-        where = first.path.decode("utf-8", "replace") or "the folder"
-        return f"not all of it could be read ({where}: {first.reason})"
-    return ""
+class _Planning:
+    """One plan in the making."""
 
+    def __init__(
+        self,
+        local: Snapshot,
+        synced: Synced,
+        remote: Remote,
+        policy: Policy,
+        verdicts: Verdicts,
+    ) -> None:
+        self._local = local
+        self._synced = synced
+        self._remote = remote
+        self._policy = policy
+        self._verdicts = verdicts
+        self._doubtful = self._find_doubtful()
+        self._is_certain = not absence_problem(local, synced)
+        self._found: Matches = match(local, synced, remote, policy, verdicts)
+        self._moved_from = {old: new for new, old in self._found.moves.items()}
+        self._edited_from = {old: new for new, old in self._found.edited.items()}
+        renamed = albums.renames(local, synced, remote, policy, self._places())
+        self._renames = albums.rename_actions(renamed, synced)
+        self._renamed = renamed
+        self._moves, self._placed = self._plan_moves()
+        self._holders = self._find_holders()
+        self._cancelled: set[ImageId] = set()
 
-def _plan_present(
-    file: FileStat,
-    synced: Synced,
-    policy: Policy,
-    verdicts: Verdicts,
-    *,
-    deletes_old: bool,
-) -> list[Action]:
-    known = synced.files.get(file.path)
-    actions: list[Action] = []
-    if known is not None and known.image_id in synced.pending_deletes:
-        actions.append(CancelDelete(file.path, known.image_id, "the file is back"))
-    if not needs_look(file, synced) or file.path in verdicts.unsettled:
-        return actions
-    if refusal := verdicts.refused.get(file.path):
-        return [*actions, Skip(file.path, file.size_bytes, file.mtime_ns, refusal)]
-    slot = slot_of(file.path, policy)
-    if known is None:
-        return [*actions, Upload(file.path, slot, "new file")]
-    replace = Replace(
-        file.path, slot, known.image_id, deletes_old, "the file has changed"
-    )
-    return [*actions, replace]
+    @property
+    def postponed(self) -> frozenset[bytes]:
+        """The directories to read again, as :class:`Plan` has them."""
+        return self._found.postponed
 
-
-def _plan_absent(local: Snapshot, synced: Synced, policy: Policy) -> list[Action]:
-    """Return what follows from files that are not there any more."""
-    if absence_problem(local, synced):
-        return []
-    gone = [
-        path
-        for path in sorted(synced.files.keys() - local.files.keys())
-        if path not in synced.pending_uploads
-        and not _is_hidden(path, local)
-        and _is_on_same_disk(synced.files[path], local)
-    ]
-    left = synced.files.keys() - set(gone)
-    needed = synced.elsewhere | {synced.files[path].image_id for path in left}
-    forgotten: list[Action] = [
-        ForgetSkip(path, "the file is gone")
-        for path in sorted(synced.skipped.keys() - local.files.keys())
-        if not _is_hidden(path, local)
-    ]
-    deleted: list[Action] = []
-    for path in gone:
-        known = synced.files[path]
-        if not policy.mirrors_deletes:
-            reason = "the file is gone; the folder keeps images"
-            forgotten.append(Forget(path, known.image_id, reason))
-        elif known.image_id in needed:
-            reason = "the file is gone; another file is the same image"
-            forgotten.append(Forget(path, known.image_id, reason))
-        elif known.image_id not in synced.pending_deletes:
-            deleted.append(DeleteImage(path, known.image_id, "the file is gone"))
-    return [*forgotten, *deleted]
-
-
-def _adoptions(
-    actions: list[Action], synced: Synced, remote: Remote
-) -> list[AdoptAlbum]:
-    """Return the existing albums that uploads can go into."""
-    if remote.albums is None:
-        return []
-    slots = {
-        a.slot.directory: a.slot
-        for a in actions
-        if isinstance(a, Upload | Replace) and a.slot is not None
-    }
-    adopted = []
-    for directory in sorted(slots.keys() - synced.directories.keys()):
-        slot = slots[directory]
-        found = remote.albums.get(slot.title, ())
-        if len(found) == 1:
-            adopted.append(
-                AdoptAlbum(slot, found[0], "the account has an album of this title")
+    def actions(self) -> tuple[Action, ...]:
+        """Return the whole plan."""
+        binds = [
+            Bind(
+                path, slot_of(path, self._policy), one.image_id, one.digest, one.reason
             )
-    return adopted
+            for path, one in sorted(self._found.binds.items())
+        ]
+        touches = [
+            Touch(path, "only its time or its number has changed")
+            for path in sorted(self._found.touches)
+            if path not in self._placed
+        ]
+        sends, cancels = self._plan_sends(), self._plan_cancels()
+        self._cancelled = {action.image_id for action in cancels}
+        bound = albums.after_renames(self._synced, self._renames)
+        slots = [action.slot for action in (*self._moves, *binds, *sends)]
+        skips = [
+            Skip(
+                file.path,
+                file.size_bytes,
+                file.mtime_ns,
+                self._verdicts.refused[file.path],
+            )
+            for file in self._found.refused
+        ]
+        return (
+            *self._renames,
+            *albums.adoptions(slots, bound, self._remote),
+            *albums.identifications(bound, self._local),
+            *cancels,
+            *self._plan_displaced(),
+            *self._moves,
+            *binds,
+            *touches,
+            *sends,
+            *skips,
+            *self._plan_absent(),
+        )
 
+    # --- Where everything is -------------------------------------------------------
 
-def _is_hidden(path: bytes, local: Snapshot) -> bool:
-    """Whether the path, or a directory it is in, exists as something not uploaded."""
-    while path:
-        if path in local.others:
-            return True
-        path = parent_of(path)
-    return False
+    def _places(self) -> dict[bytes, bytes]:
+        """Return where the files of rows are, as far as that is known."""
+        places = {
+            path: path
+            for path, known in self._synced.files.items()
+            if path in self._found.touches or self._is_in_place(path, known)
+        }
+        return {**places, **self._moved_from}
 
+    def _is_in_place(self, path: bytes, known: KnownFile) -> bool:
+        file = self._local.files.get(path)
+        return (
+            file is not None
+            and file.identity == known.stat.identity
+            and path not in self._synced.pending_uploads
+        )
 
-def _is_on_same_disk(known: KnownFile, local: Snapshot) -> bool:
-    """Whether the nearest directory that is left is on the disk the file was on."""
-    directory = known.stat.directory
-    while directory not in local.directories and directory:
-        directory = parent_of(directory)
-    return local.directories.get(directory) == known.stat.device
+    def _directory(self, known: KnownFile) -> bytes | None:
+        """Return the directory whose album a row's image is in, by its new name."""
+        if known.directory is None:
+            return None
+        return self._renamed.get(known.directory, known.directory)
+
+    def _plan_moves(self) -> tuple[list[Move], set[bytes]]:
+        """Return what moves, and the paths that thereby have a row as it should be."""
+        moves = []
+        for old, new in sorted(self._places().items()):
+            known = self._synced.files[old]
+            slot, directory = slot_of(new, self._policy), self._directory(known)
+            if old == new and directory == directory_of(slot):
+                continue
+            why = "its folder's albums are arranged in another way now"
+            reason = self._found.reasons[new] if old != new else why
+            moves.append(
+                Move(old, new, directory, slot, known.image_id, known.digest, reason)
+            )
+        return moves, {move.new_path for move in moves}
+
+    def _find_holders(self) -> Mapping[ImageId, Mapping[bytes, bytes | None]]:
+        """Return, by image, the paths that will be it and the directory of each."""
+        holders: dict[ImageId, dict[bytes, bytes | None]] = defaultdict(dict)
+        gone = set(self._found.gone)
+        for path, known in self._synced.files.items():
+            if path in self._moved_from or path in gone or path in self._edited_from:
+                continue
+            if path in self._found.moves or path in self._found.binds:
+                continue
+            if path in self._found.sends:
+                continue
+            holders[known.image_id][path] = self._directory(known)
+        for new, old in self._found.moves.items():
+            slot = slot_of(new, self._policy)
+            holders[self._synced.files[old].image_id][new] = directory_of(slot)
+        for move in self._moves:
+            holders[move.image_id][move.new_path] = directory_of(move.slot)
+        for path, one in self._found.binds.items():
+            slot = slot_of(path, self._policy)
+            holders[one.image_id][path] = directory_of(slot)
+        return holders
+
+    def _is_held(self, image_id: ImageId) -> bool:
+        return image_id in self._holders or image_id in self._synced.elsewhere
+
+    def _leaves_album(self, known: KnownFile) -> bool:
+        """Whether a row's image has no file in the row's slot any more.
+
+        Also when it is about to be deleted: until then it may turn up elsewhere.
+        """
+        directory = self._directory(known)
+        return (
+            self._policy.mirrors_deletes
+            and directory is not None
+            and (self._is_held(known.image_id) or self._goes(known))
+            and directory not in self._holders.get(known.image_id, {}).values()
+        )
+
+    # --- What follows ----------------------------------------------------------------
+
+    def _plan_cancels(self) -> list[CancelDelete]:
+        """Withdraw deletes of images that a file on the disk is, or still was."""
+        pending = self._synced.pending_deletes
+        found: dict[ImageId, bytes] = {}
+        for image_id in pending & self._holders.keys():
+            for path in self._holders[image_id]:
+                if path in self._local.files:
+                    found[image_id] = min(path, found.get(image_id, path))
+        for path in self._found.sends:
+            known = self._synced.files.get(path)
+            if path in self._moved_from or known is None:
+                continue
+            if known.image_id in pending:
+                found[known.image_id] = min(path, found.get(known.image_id, path))
+        return [
+            CancelDelete(path, image_id, "a file is this image again")
+            for image_id, path in sorted(found.items(), key=lambda item: item[1])
+        ]
+
+    def _plan_displaced(self) -> list[Forget]:
+        """Forget the rows of paths that another image has taken."""
+        forgotten = []
+        for path in sorted(self._found.moves.keys() | self._found.binds.keys()):
+            known = self._synced.files.get(path)
+            if known is None or path in self._moved_from:
+                continue
+            forgotten.append(
+                Forget(
+                    path,
+                    known.image_id,
+                    self._leaves_album(known),
+                    "another file has its name now",
+                )
+            )
+        return forgotten
+
+    def _plan_sends(self) -> list[Upload | Replace]:
+        sends: list[Upload | Replace] = []
+        for path, twin in sorted(self._found.sends.items()):
+            slot = slot_of(path, self._policy)
+            old = self._found.edited.get(path, path)
+            known = self._synced.files.get(old)
+            if known is None or old in self._moved_from:
+                sends.append(Upload(path, slot, twin, "new file"))
+                continue
+            sends.append(
+                Replace(
+                    path,
+                    slot,
+                    known.image_id,
+                    deletes_old=self._may_go(known),
+                    leaves_album=old == path and self._leaves_album(known),
+                    twin_of=twin,
+                    reason="the file has changed"
+                    if old == path
+                    else "the file was moved and changed",
+                )
+            )
+        return sends
+
+    def _find_doubtful(self) -> set[ImageId]:
+        """Return the images that a file which cannot be read may be."""
+        inodes = {
+            (file.device, file.inode)
+            for path in self._verdicts.unreadable
+            if (file := self._local.files.get(path)) is not None
+        }
+        return {
+            known.image_id
+            for known in self._synced.files.values()
+            if (known.stat.device, known.stat.inode) in inodes
+        }
+
+    def _goes(self, known: KnownFile) -> bool:
+        """Whether the image of a file that is no more is to be deleted."""
+        return self._may_go(known) and not self._is_held(known.image_id)
+
+    def _may_go(self, known: KnownFile) -> bool:
+        """Whether it is to be deleted once no other file is it."""
+        return (
+            self._policy.mirrors_deletes
+            and self._is_certain
+            and known.image_id not in self._remote.gone
+            and known.image_id not in self._doubtful
+        )
+
+    def _plan_absent(self) -> list[Action]:
+        """Return what follows from files that are not there any more."""
+        if not self._is_certain:
+            return []
+        forgotten: list[Action] = [
+            ForgetSkip(path, "the file is gone")
+            for path in sorted(self._synced.skipped.keys() - self._local.files.keys())
+            if not is_hidden(path, self._local) and was_read(path, self._local)
+        ]
+        deleted: list[Action] = []
+        for path in sorted([*self._found.gone, *self._edited_from]):
+            known = self._synced.files[path]
+            if path not in self._edited_from and self._goes(known):
+                deleted += self._delete(path, known, "the file is gone")
+                continue
+            leaves, why = self._leaves_album(known), self._why_forgotten(path, known)
+            forgotten.append(Forget(path, known.image_id, leaves, why))
+        displaced = self._found.moves.keys() | self._found.binds.keys()
+        for path in sorted(displaced - self._moved_from.keys()):
+            row = self._synced.files.get(path)
+            if row is not None and self._goes(row):
+                deleted += self._delete(path, row, "another file has its name now")
+        return [*forgotten, *deleted]
+
+    def _delete(self, path: bytes, known: KnownFile, why: str) -> list[DeleteImage]:
+        if known.image_id in self._synced.pending_deletes - self._cancelled:
+            return []
+        return [DeleteImage(path, known.image_id, why)]
+
+    def _why_forgotten(self, path: bytes, known: KnownFile) -> str:
+        if not self._policy.mirrors_deletes:
+            return "the file is gone; the folder keeps images"
+        if path in self._edited_from:
+            return "the file has another name and other content now"
+        if self._is_held(known.image_id):
+            return "the file is gone; another file is the same image"
+        return "the file is gone, and its image was deleted on Imgur"

@@ -1,8 +1,8 @@
-"""The running daemon: one nursery of folders and a drainer, and an orderly stop.
+"""The daemon's work for one account: its folders, a drainer and a reconciler, joined.
 
-What it is not: it opens nothing (``cli`` and ``imgurfs sync`` do) and decides nothing.
-READY means that the lock is held, the database stands and every folder that exists is
-watched; none of that needs the network.
+What it is not: it opens nothing (``supervisor`` and ``imgurfs sync`` do), decides
+nothing and knows no service manager. One nursery holds everything; folders can come
+and go while it runs.
 """
 
 from __future__ import annotations
@@ -10,7 +10,8 @@ from __future__ import annotations
 import logging
 import random
 import signal
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import trio
@@ -20,94 +21,255 @@ from imgurfs.assembly import Services, device_id
 from imgurfs.config import FolderConfig
 from imgurfs.drain import Drainer
 from imgurfs.errors import ConfigError
-from imgurfs.jobs import disk
-from imgurfs.jobs.albums import FreshAlbumList
+from imgurfs.heartbeat import BeatingClock, BeatingExecutor, Heartbeat
+from imgurfs.jobs import disk, queueing
+from imgurfs.jobs.listings import Listings
+from imgurfs.jobs.queueing import UploadPayload
+from imgurfs.jobs.steps import Progress
 from imgurfs.locks import FileLock
-from imgurfs.notify import Notifier
+from imgurfs.marker import device_part
 from imgurfs.paths import AccountPaths
-from imgurfs.store import outbox
-from imgurfs.store.database import Database
+from imgurfs.store import damage, synced
+from imgurfs.store.outbox import Job
 from imgurfs.tree.refresh import Refresher
+from imgurfs_daemon.filters import Filters
 from imgurfs_daemon.folder import FolderSync
+from imgurfs_daemon.mounts import read_mountinfo, refuse_mounts
 from imgurfs_daemon.planner import AlbumMode, Policy
-from imgurfs_daemon.watcher import read_mountinfo, refuse_mounts
+from imgurfs_daemon.reconcile import Reconciler
+from imgurfs_daemon.snapshot import parent_of
+from imgurfs_daemon.status import status_line
 
 log = logging.getLogger(__name__)
 
-#: How often the line in ``systemctl status`` is renewed.
-_STATUS_INTERVAL_S = 5.0
 #: What of the stop's time is given to requests in the air before they are abandoned.
 _FINISH_SHARE = 0.6
 
 
+@dataclass(frozen=True, slots=True)
+class _Watched:
+    """One folder that is watched, and how to stop that."""
+
+    config: FolderConfig
+    sync: FolderSync
+    heartbeat: Heartbeat
+    scope: trio.CancelScope = field(default_factory=trio.CancelScope)
+    ended: trio.Event = field(default_factory=trio.Event)
+
+
 class Daemon:
-    """Folders and drainer of one account, joined."""
+    """Folders, drainer and reconciler of one account."""
 
     def __init__(
         self,
         services: Services,
         folders: Sequence[FolderConfig],
         *,
+        on_progress: Callable[[Progress], None] | None = None,
         rng: random.Random | None = None,
     ) -> None:
-        self._db = services.db
+        """Join everything; nothing runs yet. Raises ConfigError, MountpointError."""
+        check_folders(folders, services.paths)
+        self._services = services
+        self._rng = rng
         self._lock = FileLock(services.paths.daemon_lock)
-        refresher = Refresher(db=services.db, api=services.api, clock=services.clock)
-        albums = FreshAlbumList(refresh=refresher.refresh_albums, clock=services.clock)
-        self.drainer = Drainer(
+        self._refresher = Refresher(
+            db=services.db, api=services.api, clock=services.clock
+        )
+        self._listings = Listings(
             db=services.db,
             api=services.api,
-            ledger=services.ledger,
-            albums=albums,
+            refresher=self._refresher,
             clock=services.clock,
-            executor=services.executor,
-            device_id=device_id(services.paths),
-            lock=FileLock(services.paths.drain_lock),
-            names=services.account_config.names,
+        )
+        self._heartbeats = {
+            name: Heartbeat(name, services.clock) for name in ("drainer", "reconciler")
+        }
+        self._nursery: trio.Nursery | None = None
+        self._status = (-1, "")
+        device = device_id(services.paths)
+        self.drainer = self._make_drainer(device, on_progress)
+        self._watched = {folder_path(one): self._watch(one) for one in folders}
+        self.reconciler = Reconciler(
+            db=services.db,
+            refresher=self._refresher,
+            folders=lambda: self.folders,
+            device=device_part(device),
+            clock=services.clock,
+            heartbeat=self._heartbeats["reconciler"],
+            delete_grace_s=services.config.sync.delete_grace_s,
+            on_queued=self.drainer.wake,
             rng=rng,
         )
-        mountinfo = read_mountinfo()
-        self.folders: list[FolderSync] = []
-        for folder in folders:
-            path = folder_path(folder)
-            refuse_mounts(path, mountinfo=mountinfo)
-            _refuse_own(path, services.paths)
-            self.folders.append(
-                FolderSync(
-                    path=path,
-                    policy=policy_of(folder),
-                    db=services.db,
-                    albums=albums,
-                    clock=services.clock,
-                    executor=services.executor,
-                    settle_s=services.config.sync.settle_s,
-                    delete_grace_s=services.config.sync.delete_grace_s,
-                    on_queued=self.drainer.wake,
-                    rng=rng,
-                )
-            )
-        _refuse_nested([folder.path for folder in self.folders])
 
-    async def run(self, notifier: Notifier, *, stop: trio.Event) -> None:
-        """Serve until ``stop`` is set. Raises AlreadyRunningError, LoginNeededError."""
+    def __repr__(self) -> str:
+        return f"<Daemon folders={len(self._watched)} {self.drainer!r}>"
+
+    @property
+    def folders(self) -> list[FolderSync]:
+        """The watched folders, in the order of the configuration."""
+        return [watched.sync for watched in self._watched.values()]
+
+    @property
+    def heartbeats(self) -> list[Heartbeat]:
+        """Of every worker that should be heard of."""
+        folders = [watched.heartbeat for watched in self._watched.values()]
+        return [*self._heartbeats.values(), *folders]
+
+    def status(self) -> str:
+        """Return how the account is doing, in one line."""
+        services = self._services
+        # Counting a large outbox costs: only when something has been committed.
+        version = services.db.data_version()
+        if version != self._status[0]:
+            try:
+                text = status_line(
+                    services.db.reader,
+                    services.ledger.state(),
+                    now=services.clock.now(),
+                )
+            except Exception as error:
+                if not damage.is_damage(error):
+                    raise
+                services.db.suspect()
+                text = "its database is damaged"
+            self._status = (version, text)
+        return self._status[1]
+
+    async def run(
+        self,
+        *,
+        stop: trio.Event,
+        task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
+    ) -> None:
+        """Serve until ``stop`` is set. Started when every folder is watched.
+
+        Needs no network. Raises AlreadyRunningError, LoginNeededError, DatabaseError.
+        """
         with self._lock.require("the sync daemon of this account"):
             async with trio.open_nursery() as nursery:
-                following = await nursery.start(_follow, self.folders)
+                self._nursery = await nursery.start(self._follow)
                 drained = trio.Event()
-                nursery.start_soon(_drain, self.drainer, drained)
-                notifier.ready()
-                log.info("watching %d folder(s)", len(self.folders))
-                nursery.start_soon(_tell_status, self._db, notifier)
-                if notifier.watchdog_interval_s is not None:
-                    nursery.start_soon(_ping, notifier, notifier.watchdog_interval_s)
+                nursery.start_soon(self._drain, drained)
+                log.info("watching %d folder(s)", len(self._watched))
+                task_status.started()
                 await stop.wait()
-                notifier.stopping()
-                log.info("stopping")
-                following.cancel()
+                self._nursery.cancel_scope.cancel()
+                self._nursery = None
                 self.drainer.stop()
                 with trio.move_on_after(limits.STOP_GRACE_S * _FINISH_SHARE):
                     await drained.wait()
                 nursery.cancel_scope.cancel()
+
+    async def set_folders(self, folders: Sequence[FolderConfig]) -> None:
+        """Watch these from now on. Raises ConfigError; nothing is changed then.
+
+        A folder whose settings are what they were goes on undisturbed.
+        """
+        check_folders(folders, self._services.paths)
+        wanted = {folder_path(one): one for one in folders}
+        before = self._watched
+        kept = {
+            path: watched
+            for path, watched in before.items()
+            if wanted.get(path) == watched.config
+        }
+        fresh = {
+            path: self._watch(one) for path, one in wanted.items() if path not in kept
+        }
+        for path in before.keys() - kept.keys():
+            before[path].scope.cancel()
+            await before[path].ended.wait()
+            log.info("no longer watching %s as before", before[path].sync.text)
+        self._watched = {path: kept.get(path) or fresh[path] for path in wanted}
+        for watched in fresh.values():
+            if self._nursery is not None:
+                await self._nursery.start(self._follow_one, watched)
+                log.info("watching %s", watched.sync.text)
+
+    def _make_drainer(
+        self, device: bytes, on_progress: Callable[[Progress], None] | None
+    ) -> Drainer:
+        services = self._services
+        return Drainer(
+            db=services.db,
+            api=services.api,
+            ledger=services.ledger,
+            account=self._listings,
+            clock=BeatingClock(services.clock, self._heartbeats["drainer"]),
+            executor=services.executor,
+            device_id=device,
+            lock=FileLock(services.paths.drain_lock),
+            names=services.account_config.names,
+            quarantine_s=services.config.sync.quarantine_s,
+            is_guarded=services.config.sync.guard,
+            on_settled=self._note_settled,
+            on_progress=on_progress,
+            rng=self._rng,
+        )
+
+    def _watch(self, folder: FolderConfig) -> _Watched:
+        services = self._services
+        path = folder_path(folder)
+        text = path.decode("utf-8", "backslashreplace")
+        heartbeat = Heartbeat(f"folder {text}", services.clock)
+        sync = FolderSync(
+            path=path,
+            policy=policy_of(folder),
+            filters=Filters(folder.include, folder.exclude),
+            db=services.db,
+            albums=self._listings,
+            clock=BeatingClock(services.clock, heartbeat),
+            executor=BeatingExecutor(services.executor, heartbeat),
+            settle_s=services.config.sync.settle_s,
+            delete_grace_s=services.config.sync.delete_grace_s,
+            on_queued=self.drainer.wake,
+            rng=self._rng,
+        )
+        return _Watched(folder, sync, heartbeat)
+
+    async def _follow(self, *, task_status: trio.TaskStatus[trio.Nursery]) -> None:
+        """Follow the folders and the account; hand out what they run in."""
+        async with trio.open_nursery() as nursery:
+            for watched in self._watched.values():
+                await nursery.start(self._follow_one, watched)
+            nursery.start_soon(self.reconciler.run)
+            task_status.started(nursery)
+
+    async def _follow_one(
+        self, watched: _Watched, *, task_status: trio.TaskStatus[None]
+    ) -> None:
+        try:
+            with watched.scope:
+                await watched.sync.run(task_status=task_status)
+        finally:
+            watched.heartbeat.end()
+            watched.ended.set()
+
+    async def _drain(self, drained: trio.Event) -> None:
+        await self.drainer.run()
+        self._heartbeats["drainer"].end()
+        drained.set()
+
+    def _note_settled(self, job: Job) -> None:
+        """Look again at a file that was not sent as it is now."""
+        if job.kind != queueing.UPLOAD:
+            return
+        reader, payload = self._services.db.reader, queueing.decode(job, UploadPayload)
+        known = synced.file(reader, payload.folder, payload.path)
+        folder = synced.folder(reader, payload.folder)
+        if folder is None or (known is not None and known.digest):
+            return
+        watched = self._watched.get(folder.path)
+        if watched is not None:
+            watched.sync.mark_dirty(parent_of(payload.path))
+
+
+async def wait_for_signal(stop: trio.Event) -> None:
+    """Set ``stop`` at the first SIGTERM or SIGINT. Cancel it when not needed."""
+    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+        async for _ in signals:
+            stop.set()
 
 
 def folder_path(folder: FolderConfig) -> bytes:
@@ -122,59 +284,25 @@ def policy_of(folder: FolderConfig) -> Policy:
         albums=AlbumMode(mode),
         album_title=title.strip(),
         mirrors_deletes=folder.deletes == "mirror",
+        dedupe=folder.dedupe,
     )
 
 
-async def wait_for_signal(stop: trio.Event) -> None:
-    """Set ``stop`` at the first SIGTERM or SIGINT. Cancel it when not needed."""
-    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
-        async for _ in signals:
-            stop.set()
-
-
-async def _follow(
-    folders: Sequence[FolderSync], *, task_status: trio.TaskStatus[trio.CancelScope]
-) -> None:
-    """Follow all folders; hand out the scope that ends it once all are watched."""
-    async with trio.open_nursery() as nursery:
-        for folder in folders:
-            await nursery.start(folder.run)
-        task_status.started(nursery.cancel_scope)
-
-
-async def _drain(drainer: Drainer, drained: trio.Event) -> None:
-    await drainer.run()
-    drained.set()
-
-
-async def _tell_status(db: Database, notifier: Notifier) -> None:
-    while True:
-        notifier.status(status_line(outbox.statistics(db.reader)))
-        await trio.sleep(_STATUS_INTERVAL_S)
-
-
-async def _ping(notifier: Notifier, interval_s: float) -> None:
-    while True:
-        notifier.watchdog()
-        await trio.sleep(interval_s)
-
-
-def status_line(counts: outbox.Statistics) -> str:
-    """Return the queue in one line."""
-    if not counts.unfinished:
-        return f"up to date ({counts.done} done, {counts.dead} failed)"
-    parts = [f"{counts.queued} waiting", f"{counts.sending} being sent"]
-    if counts.unknown:
-        parts.append(f"{counts.unknown} held (outcome unknown)")
-    if counts.dead:
-        parts.append(f"{counts.dead} failed")
-    return ", ".join(parts)
+def check_folders(folders: Sequence[FolderConfig], own: AccountPaths) -> None:
+    """Raise ConfigError or MountpointError for folders that cannot be watched."""
+    mountinfo = read_mountinfo()
+    paths = [folder_path(folder) for folder in folders]
+    for folder, path in zip(folders, paths, strict=True):
+        Filters(folder.include, folder.exclude)
+        refuse_mounts(path, mountinfo=mountinfo)
+        _refuse_own(path, own)
+    _refuse_nested(paths)
 
 
 def _refuse_own(path: bytes, own: AccountPaths) -> None:
     """Raise ConfigError when our own cache or state would be uploaded."""
     for directory in own.own_directories:
-        if (bytes(directory.resolve()) + b"/").startswith(path + b"/"):
+        if _is_within(bytes(directory.resolve()), path):
             raise ConfigError(
                 f"the watched folder {disk.as_path(path)} holds {directory},"
                 " where imgurfs keeps its own files",
@@ -183,11 +311,16 @@ def _refuse_own(path: bytes, own: AccountPaths) -> None:
 
 
 def _refuse_nested(paths: Sequence[bytes]) -> None:
-    for outer in paths:
-        for inner in paths:
-            if inner is not outer and (inner + b"/").startswith(outer + b"/"):
+    for index, outer in enumerate(paths):
+        for inner in (*paths[:index], *paths[index + 1 :]):
+            if _is_within(inner, outer):
                 raise ConfigError(
                     f"the watched folders {disk.as_path(outer)} and"
                     f" {disk.as_path(inner)} lie in one another",
                     hint="watch the outer one only",
                 )
+
+
+def _is_within(inner: bytes, outer: bytes) -> bool:
+    """Whether a path is another one, or below it."""
+    return (inner + b"/").startswith(outer.rstrip(b"/") + b"/")

@@ -1,202 +1,141 @@
-"""Everything the daemon does to a watched folder: it looks. It never writes there.
+"""Says which directories of a watched folder are worth reading again.
 
-:func:`walk` reads a folder (blocking: call it through the Executor); :class:`Watcher`
-says when it is worth reading again. Events are hints, so a watcher delivers one bit:
-something happened since you last asked. That bit cannot overflow; what the kernel
-dropped (queue overflow) or watchdog does not report (an unmount) sets it as well.
+What it is not: it reads no directory and believes no event. Each event marks its
+directory as dirty; what the kernel dropped (queue overflow), an unmount, or too much at
+once marks everything. So a lost or misunderstood event costs a scan, never a file.
 
-watchdog's thread and trio meet in :meth:`Watcher._poke` only.
+It follows the scans (:class:`imgurfs_daemon.scanner.Follower`): a directory is watched
+before it is read, so that nothing falls in between, and one that is not watched is
+read. That is all there is to new, moved and replaced directories, and the next scan
+repairs what was missed. What the kernel refuses to watch is remembered, for its user
+to poll.
+
+Of watchdog it uses the reader of the kernel's events, not its observer: that one walks
+what moved once more, holds moves back, and tells neither of overflows nor unmounts nor
+of directories it could not watch.
+
+Concurrency: watchdog's thread calls ``on_…``, a worker thread the two methods of a
+follower (one scan at a time), trio the rest. One lock guards all state; nothing that
+may wait is done with it held. :meth:`Watcher._poke` wakes trio.
 """
 
 from __future__ import annotations
 
+import errno
+import logging
 import os
-import stat
 import threading
 import warnings
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Iterable
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
 import trio
-from watchdog.events import FileSystemEvent, FileSystemEventHandler
-from watchdog.observers.api import BaseObserver
-from watchdog.observers.inotify import InotifyEmitter, InotifyWatchGroup
-from watchdog.observers.inotify_c import InotifyConstants, InotifyEvent, InotifyFD
-
-from imgurfs.errors import MountpointError, UnavailableError
-from imgurfs_daemon.snapshot import (
-    FileStat,
-    Problem,
-    RootIdentity,
-    Snapshot,
-    is_temporary_name,
+from watchdog.observers.inotify_c import (
+    CallbackId,
+    InotifyConstants,
+    InotifyEvent,
+    InotifyFD,
+    Mask,
+    WatchDescriptor,
 )
 
-# A new directory that watchdog finds twice, by its event and by reading its parent, is
-# registered twice with the same callback; it says so as if that mattered.
+from imgurfs import limits
+from imgurfs_daemon.snapshot import is_temporary_name
+
+# Watching a directory that is watched already is how a moved one is found out; watchdog
+# warns as if that mattered.
 warnings.filterwarnings("ignore", "Callback with id", RuntimeWarning)
+# It also warns of events that were lost, as if nobody did anything about them.
+logging.getLogger("watchdog.observers.inotify_c").setLevel(logging.ERROR)
 
-#: Directories nested deeper than this are not read: a loop of bind mounts.
-_DEPTH_MAX = 100
+log = logging.getLogger(__name__)
+
+# What changes a folder, not what merely reads it.
+_MASK = Mask(
+    InotifyConstants.IN_MODIFY
+    | InotifyConstants.IN_ATTRIB
+    | InotifyConstants.IN_CLOSE_WRITE
+    | InotifyConstants.IN_MOVE
+    | InotifyConstants.IN_CREATE
+    | InotifyConstants.IN_DELETE
+    | InotifyConstants.IN_DELETE_SELF
+    | InotifyConstants.IN_MOVE_SELF
+    | InotifyConstants.IN_ONLYDIR
+    | InotifyConstants.IN_DONT_FOLLOW
+    | InotifyConstants.IN_EXCL_UNLINK
+)
+_SELF = InotifyConstants.IN_DELETE_SELF | InotifyConstants.IN_MOVE_SELF
+_WENT = InotifyConstants.IN_DELETE | InotifyConstants.IN_MOVED_FROM
+_CAME = InotifyConstants.IN_CREATE | InotifyConstants.IN_MOVED_TO
+_WHOLE = InotifyConstants.IN_CLOSE_WRITE | InotifyConstants.IN_MOVED_TO
+_WRITTEN = InotifyConstants.IN_CREATE | InotifyConstants.IN_MODIFY
+#: Refusals that the user can do something about.
+_LIMITS = frozenset({errno.ENOSPC, errno.EMFILE, errno.ENFILE, errno.ENOMEM})
+_GONE = frozenset({errno.ENOENT, errno.ENOTDIR})
+_NO_WATCH = WatchDescriptor(-1)
 
 
-def walk(root: bytes) -> Snapshot:
-    """Read a folder and everything below. Blocks; never raises for what it meets.
+@dataclass(frozen=True, slots=True)
+class Dirty:
+    """What is to be read again: these directories, or everything (None).
 
-    Links are not followed. Whatever cannot be read is a problem, which makes the
-    snapshot incomplete; the rest is still there.
+    ``closed`` are files that a program finished writing, or moved into place.
     """
-    try:
-        found = os.lstat(root)
-    except OSError as error:
-        return Snapshot(None, problems=(Problem(b"", _text(error)),))
-    if not stat.S_ISDIR(found.st_mode):
-        return Snapshot(None, problems=(Problem(b"", "not a directory"),))
-    reading = _Reading()
-    pending = [(b"", found.st_dev, 0)]
-    while pending:
-        path, device, depth = pending.pop()
-        pending += reading.read(root, path, device, depth)
-    return Snapshot(
-        root=RootIdentity(found.st_dev, found.st_ino),
-        files=reading.files,
-        directories=reading.directories,
-        others=frozenset(reading.others),
-        problems=tuple(reading.problems),
-    )
 
-
-class _Reading:
-    """What a walk has seen so far."""
-
-    def __init__(self) -> None:
-        self.files: dict[bytes, FileStat] = {}
-        self.directories: dict[bytes, int] = {}
-        self.others: set[bytes] = set()
-        self.problems: list[Problem] = []
-
-    def read(
-        self, root: bytes, path: bytes, device: int, depth: int
-    ) -> list[tuple[bytes, int, int]]:
-        """Read one directory; return those in it as (path, device, depth)."""
-        below: list[tuple[bytes, int, int]] = []
-        if depth > _DEPTH_MAX:
-            self.problems.append(Problem(path, "nested too deeply"))
-            return below
-        try:
-            with os.scandir(root + b"/" + path) as entries:
-                names = list(entries)
-        except FileNotFoundError:
-            # It went while we were reading: its parent's listing is out of date.
-            self.problems.append(Problem(path, "it went while it was read"))
-            return below
-        except OSError as error:
-            self.problems.append(Problem(path, _text(error)))
-            return below
-        self.directories[path] = device
-        for entry in names:
-            inner = path + b"/" + entry.name if path else entry.name
-            found = self._look(entry, inner)
-            if found is None:
-                continue
-            if stat.S_ISDIR(found.st_mode):
-                below.append((inner, found.st_dev, depth + 1))
-            else:
-                self.files[inner] = FileStat(
-                    path=inner,
-                    device=found.st_dev,
-                    inode=found.st_ino,
-                    size_bytes=found.st_size,
-                    mtime_ns=found.st_mtime_ns,
-                )
-        return below
-
-    def _look(self, entry: os.DirEntry[bytes], path: bytes) -> os.stat_result | None:
-        """Return the entry's stat if it is a file or directory we care about."""
-        if is_temporary_name(entry.name):
-            self.others.add(path)
-            return None
-        try:
-            found = entry.stat(follow_symlinks=False)
-        except FileNotFoundError:
-            return None
-        except OSError as error:
-            self.problems.append(Problem(path, _text(error)))
-            return None
-        if stat.S_ISREG(found.st_mode) or stat.S_ISDIR(found.st_mode):
-            return found
-        self.others.add(path)
-        return None
-
-
-def refuse_mounts(folder: bytes, *, mountinfo: bytes) -> None:
-    """Raise MountpointError when a folder lies in a drive of ours or holds one.
-
-    Uploading the account into itself would never end. ``mountinfo`` is the content of
-    ``/proc/self/mountinfo``.
-    """
-    real = os.path.realpath(folder)
-    for line in mountinfo.splitlines():
-        fields = line.split(b" ")
-        types = fields[fields.index(b"-") + 1 :] if b"-" in fields else []
-        if not types or types[0] != b"fuse.imgurfs":
-            continue
-        mounted = _unescape(fields[4])
-        if _is_within(real, mounted) or _is_within(mounted, real):
-            raise MountpointError(
-                f"{os.fsdecode(folder)} and the mounted drive {os.fsdecode(mounted)}"
-                " lie in one another",
-                hint="watch another folder, or mount the drive elsewhere",
-            )
-
-
-def read_mountinfo() -> bytes:
-    """Return what is mounted, as :func:`refuse_mounts` wants it."""
-    return Path("/proc/self/mountinfo").read_bytes()
+    scope: frozenset[bytes] | None
+    closed: frozenset[bytes]
 
 
 class Watcher:
-    """Tells whether something may have changed in a folder. A context manager.
+    """Watches a folder for as long as it is entered. Implements ``scanner.Follower``.
 
-    Raises UnavailableError when the kernel refuses the watches.
+    Never raises for what the kernel refuses: see :attr:`unwatched`. Starts with
+    everything dirty.
     """
 
     def __init__(self, path: bytes) -> None:
         self._path = path
-        self._changed = trio.Event()
-        self._token = trio.lowlevel.current_trio_token()
-        self._is_poked = threading.Event()
+        self._lock = threading.Lock()
+        self._id = CallbackId(id(self))
+        self._paths: dict[WatchDescriptor, bytes] = {}
+        self._watches: dict[bytes, WatchDescriptor] = {}
+        self._unwatched: dict[bytes, int] = {}
+        self._orphans: set[WatchDescriptor] = set()
+        self._dirty: set[bytes] = set()
+        self._is_all_dirty = True
+        self._closed: set[bytes] = set()
         self._events = 0
-        self._observer: BaseObserver | None = None
+        self._overflows = 0
         self._inotify: InotifyFD | None = None
+        self._changed = trio.Event()
+        self._changed.set()
+        self._token = trio.lowlevel.current_trio_token()
 
     def __repr__(self) -> str:
-        return f"<Watcher {os.fsdecode(self._path)} events={self._events}>"
+        return (
+            f"<Watcher {os.fsdecode(self._path)} {len(self._watches)} watched,"
+            f" {len(self._unwatched)} not, events={self._events}>"
+        )
 
     def statistics(self) -> dict[str, int]:
-        """Return how many times this watcher was told of something."""
-        return {"events": self._events}
+        """Return how much is watched and how much was told of it."""
+        return {
+            "events": self._events,
+            "overflows": self._overflows,
+            "watched": len(self._watches),
+            "unwatched": len(self._unwatched),
+        }
 
     def __enter__(self) -> Self:
         try:
             self._inotify = InotifyFD()
-            self._inotify.start()
-            self._observer = BaseObserver(
-                _emitter(self._poke), inotify_fd=self._inotify
-            )
-            self._observer.schedule(
-                _Handler(self._poke), os.fsdecode(self._path), recursive=True
-            )
-            self._observer.start()
         except OSError as error:
-            self._stop()
-            raise UnavailableError(
-                f"{os.fsdecode(self._path)} cannot be watched: {_text(error)}",
-                hint="try: sysctl fs.inotify.max_user_watches=1048576"
-                " fs.inotify.max_user_instances=1024",
-            ) from error
+            if error.errno not in _LIMITS:
+                raise
+        else:
+            self._inotify.start()
         return self
 
     def __exit__(
@@ -205,83 +144,237 @@ class Watcher:
         exc: BaseException | None,
         tb: TracebackType | None,
     ) -> None:
-        self._stop()
-
-    def _stop(self) -> None:
-        if self._observer is not None and self._observer.is_alive():
-            self._observer.stop()
-            self._observer.join()
         if self._inotify is not None:
             self._inotify.stop()
             self._inotify.join()
 
+    @property
+    def is_dirty(self) -> bool:
+        """Whether something is worth reading again."""
+        return self._changed.is_set()
+
+    @property
+    def is_deaf(self) -> bool:
+        """Whether no events arrive: there never were any, or their reader died."""
+        return self._inotify is None or self.is_broken
+
+    @property
+    def is_broken(self) -> bool:
+        """Whether events have ceased to arrive."""
+        return self._inotify is not None and not self._inotify.is_alive()
+
     async def wait_changed(self) -> None:
-        """Wait until something may have changed since the last call returned."""
+        """Wait until something is dirty."""
         await self._changed.wait()
-        self._changed = trio.Event()
-        self._is_poked.clear()
+
+    def take(self) -> Dirty:
+        """Return what became dirty since the last call; it is clean from now on."""
+        with self._lock:
+            scope = None if self._is_all_dirty else frozenset(self._dirty)
+            dirty = Dirty(scope, frozenset(self._closed))
+            self._dirty.clear()
+            self._closed.clear()
+            self._is_all_dirty = False
+            self._changed = trio.Event()
+        return dirty
+
+    def mark(self, directories: Iterable[bytes]) -> None:
+        """Say that these directories are worth reading again."""
+        with self._lock:
+            for directory in directories:
+                self._mark(directory)
+            if self._dirty or self._is_all_dirty:
+                self._changed.set()
+
+    def mark_all(self) -> None:
+        """Say that everything is worth reading again."""
+        with self._lock:
+            self._is_all_dirty = True
+            self._changed.set()
+
+    def unwatched(self) -> frozenset[bytes]:
+        """Return the directories whose events nobody tells us of: poll them."""
+        with self._lock:
+            return frozenset(self._unwatched)
+
+    def beyond_limits(self) -> int:
+        """Return how many of those could be watched if the kernel's limits allowed."""
+        with self._lock:
+            return sum(reason in _LIMITS for reason in self._unwatched.values())
+
+    def keep_only(self, directories: Iterable[bytes]) -> None:
+        """Forget all but these directories. Call it after a full scan, not during one.
+
+        Watches that nothing refers to any more are given back.
+        """
+        kept = frozenset(directories)
+        with self._lock:
+            for path in (self._watches.keys() | self._unwatched.keys()) - kept:
+                self._forget(path)
+            orphans = [(watch, self._id) for watch in self._orphans]
+            self._orphans.clear()
+        if self._inotify is not None and orphans:
+            self._inotify.remove_callbacks(orphans)
+
+    # --- The scan's thread ---------------------------------------------------
+
+    def is_known(self, directory: bytes) -> bool:
+        """Whether the directory was read since it has this name."""
+        with self._lock:
+            return directory in self._watches or directory in self._unwatched
+
+    def before_reading(self, directory: bytes) -> None:
+        """Watch a directory, or find out whether its watch is still the right one."""
+        # Without the lock: a path on a dead network disk may take for ever. An event
+        # that comes before we know its watch tells of what is not read yet.
+        watch, reason = self._watch(directory)
+        with self._lock:
+            if watch is None and reason in _GONE:
+                self._forget_below(directory)
+                return
+            if watch is None:
+                self._forget(directory)
+                self._unwatched[directory] = reason
+                return
+            if self._watches.get(directory, watch) != watch:
+                self._forget(directory)
+            self._orphans.discard(watch)
+            self._unwatched.pop(directory, None)
+            self._paths[watch] = directory
+            self._watches[directory] = watch
+
+    def _watch(self, directory: bytes) -> tuple[WatchDescriptor | None, int]:
+        """Return the watch of a directory, or the number of the error."""
+        if self._inotify is None:
+            return None, errno.EMFILE
+        full = self._full(directory)
+        try:
+            watch = self._inotify.add_callback(full, _MASK, self, self._id)
+        except OSError as error:
+            return None, error.errno or errno.EIO
+        if watch == _NO_WATCH:
+            # watchdog takes a refused permission for a watch.
+            return None, errno.EACCES
+        old_path = self._paths.get(watch)
+        if old_path is None or old_path == directory:
+            return watch, 0
+        if _is_same(self._full(old_path), full):
+            # Mounted twice in the folder: the kernel has one watch for both.
+            return None, errno.EEXIST
+        # It has moved here; the event that says so is still under way.
+        with self._lock:
+            self._forget_below(old_path)
+            self._poke()
+        return watch, 0
+
+    # --- watchdog's thread ---------------------------------------------------
+
+    def on_event(self, event: InotifyEvent) -> None:
+        """React to one event of one directory."""
+        with self._lock:
+            self._events += 1
+            if event.mask & InotifyConstants.IN_UNMOUNT:
+                self._is_all_dirty = True
+                self._poke()
+                return
+            directory = self._paths.get(event.wd)
+            if directory is None:
+                return
+            if event.mask & _SELF:
+                # The parent tells of all directories but the folder itself.
+                self._is_all_dirty = self._is_all_dirty or not directory
+            elif event.mask & InotifyConstants.IN_ISDIR:
+                self._on_directory(directory, event)
+            elif not is_temporary_name(event.name):
+                self._on_file(directory, event)
+            if self._dirty or self._is_all_dirty:
+                self._poke()
+
+    def on_watch_deleted(self, wd: WatchDescriptor) -> None:
+        """Forget a watch that the kernel has ended: its directory is gone."""
+        with self._lock:
+            self._orphans.discard(wd)
+            directory = self._paths.get(wd)
+            if directory is not None:
+                self._forget_below(directory)
+                self._orphans.discard(wd)
+                self._poke()
+
+    def on_queue_overflow(self) -> None:
+        """React to events that the kernel had no room for."""
+        with self._lock:
+            self._overflows += 1
+            self._is_all_dirty = True
+            self._poke()
+        path = os.fsdecode(self._path)
+        log.info("%s: more happened than was told; everything is read again", path)
+
+    def _full(self, directory: bytes) -> bytes:
+        return self._path + b"/" + directory if directory else self._path
+
+    # --- With the lock held --------------------------------------------------
+
+    def _on_directory(self, directory: bytes, event: InotifyEvent) -> None:
+        inner = _join(directory, event.name)
+        self._mark(directory)
+        if event.mask & (_WENT | _CAME):
+            # Whatever was known by this name is somewhere else now.
+            self._forget_below(inner)
+        elif inner in self._watches or inner in self._unwatched:
+            # Permissions, for one: told by the directory itself and by its parent.
+            self._mark(inner)
+
+    def _on_file(self, directory: bytes, event: InotifyEvent) -> None:
+        self._mark(directory)
+        path = _join(directory, event.name)
+        if event.mask & _WHOLE:
+            if len(self._closed) < limits.WATCH_CLOSED_MAX:
+                self._closed.add(path)
+        elif event.mask & _WRITTEN:
+            self._closed.discard(path)
+
+    def _mark(self, directory: bytes) -> None:
+        self._dirty.add(directory)
+        if len(self._dirty) > limits.WATCH_DIRTY_MAX:
+            self._dirty.clear()
+            self._is_all_dirty = True
+
+    def _forget_below(self, directory: bytes) -> None:
+        """Forget a directory and all below it; they are to be read once more."""
+        if directory not in self._watches and directory not in self._unwatched:
+            return
+        prefix = directory + b"/" if directory else b""
+        for path in [*self._watches, *self._unwatched]:
+            if path == directory or path.startswith(prefix):
+                self._forget(path)
+                self._mark(path)
+
+    def _forget(self, directory: bytes) -> None:
+        self._unwatched.pop(directory, None)
+        watch = self._watches.pop(directory, None)
+        if watch is not None:
+            del self._paths[watch]
+            # Not given back yet: the scan may find the directory under its new name
+            # at this moment, and would get the same watch again.
+            self._orphans.add(watch)
 
     def _poke(self) -> None:
-        """Set the bit, from whichever thread; a set bit costs the loop nothing."""
-        self._events += 1
-        if self._is_poked.is_set():
+        """Wake trio, from watchdog's thread; awake already costs nothing."""
+        if self._changed.is_set():
             return
-        self._is_poked.set()
         try:
-            self._token.run_sync_soon(self._set)
+            self._token.run_sync_soon(self._changed.set, idempotent=True)
         except trio.RunFinishedError:
             return
 
-    def _set(self) -> None:
-        self._changed.set()
+
+def _join(directory: bytes, name: bytes) -> bytes:
+    return directory + b"/" + name if directory and name else directory or name
 
 
-class _Handler(FileSystemEventHandler):
-    """Reacts to what changes a folder, not to what merely reads it."""
-
-    def __init__(self, poke: Callable[[], None]) -> None:
-        self._poke = poke
-
-    def on_any_event(self, event: FileSystemEvent) -> None:
-        if event.event_type not in ("opened", "closed_no_write"):
-            self._poke()
-
-
-def _emitter(poke: Callable[[], None]) -> type[InotifyEmitter]:
-    """Return an emitter that also tells of overflows and unmounts."""
-
-    class Group(InotifyWatchGroup):
-        def on_queue_overflow(self) -> None:
-            super().on_queue_overflow()
-            poke()
-
-        def on_event(self, event: InotifyEvent) -> None:
-            super().on_event(event)
-            if event.mask & InotifyConstants.IN_UNMOUNT:
-                poke()
-
-    class Emitter(InotifyEmitter):
-        def on_thread_start(self) -> None:
-            self._inotify = Group(
-                self._inotify_fd,
-                os.fsencode(self.watch.path),
-                is_recursive=self.watch.is_recursive,
-                event_mask=self.get_event_mask_from_filter(),
-                follow_symlink=False,
-            )
-
-    return Emitter
-
-
-def _unescape(path: bytes) -> bytes:
-    r"""Undo the octal escapes of mountinfo (``\040`` is a space)."""
-    head, *rest = path.split(b"\\")
-    return head + b"".join(bytes([int(part[:3], 8)]) + part[3:] for part in rest)
-
-
-def _is_within(inner: bytes, outer: bytes) -> bool:
-    return inner == outer or inner.startswith(outer.rstrip(b"/") + b"/")
-
-
-def _text(error: OSError) -> str:
-    return error.strerror or str(error)
+def _is_same(one: bytes, other: bytes) -> bool:
+    """Whether two paths lead to the same directory."""
+    try:
+        return os.path.samestat(os.lstat(one), os.lstat(other))
+    except OSError:
+        return False

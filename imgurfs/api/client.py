@@ -58,6 +58,7 @@ class _Upload:
     path: Path
     size_bytes: int
     frame: wire.Multipart
+    on_sent: Callable[[int], None] | None = None
 
 
 class Client:
@@ -82,10 +83,6 @@ class Client:
     def __repr__(self) -> str:
         return f"<Client {self._api_url} calls={self._calls}>"
 
-    def statistics(self) -> dict[str, int]:
-        """Return how many calls were attempted."""
-        return {"calls": self._calls}
-
     # --- Reading --------------------------------------------------------------
 
     async def account(self, lane: Lane = Lane.CONTROL) -> Account:
@@ -104,6 +101,10 @@ class Client:
     async def images_page(self, page: int, lane: Lane) -> list[Image]:
         """Return a page of all the account's images; an empty one is the end."""
         return await self._value(wire.images_page(page, lane), parse.images)
+
+    async def images_count(self, lane: Lane) -> int:
+        """Return how many images the account has."""
+        return await self._value(wire.images_count(lane), parse.count)
 
     async def album(self, album_id: AlbumId, lane: Lane) -> tuple[Album, list[Image]]:
         """Return an album and its images in order. Raises NotFoundError."""
@@ -125,12 +126,14 @@ class Client:
         title: str = "",
         lane: Lane,
         grant: Grant | None = None,
+        on_sent: Callable[[int], None] | None = None,
     ) -> Image:
         """Upload the file and return the image it became. Not idempotent.
 
-        ``name`` carries the marker. Raises SourceChangedError (nothing happened) when
-        the file is not ``size_bytes`` long or cannot be read to its end, and
-        OutcomeUnknownError when it may be on Imgur.
+        ``name`` carries the marker; ``on_sent`` is told of the bytes on their way.
+        Raises SourceChangedError (nothing happened) when the file is not
+        ``size_bytes`` long or cannot be read to its end, and OutcomeUnknownError when
+        it may be on Imgur.
         """
         request, frame = wire.upload(
             name=name,
@@ -139,7 +142,7 @@ class Client:
             boundary=f"imgurfs{secrets.token_hex(16)}",
             lane=lane,
         )
-        source_file = _Upload(path, size_bytes, frame)
+        source_file = _Upload(path, size_bytes, frame, on_sent)
         return await self._value(request, parse.image, upload=source_file, grant=grant)
 
     async def create_album(
@@ -361,6 +364,7 @@ class Client:
                         size_bytes=upload.size_bytes,
                         frame=upload.frame,
                         executor=self._executor,
+                        on_sent=upload.on_sent,
                     )
                 )
                 length = upload.frame.length(upload.size_bytes)

@@ -168,6 +168,14 @@ def images(value: object) -> list[Image]:
     return [image(item) for item in _list(value, "a list of images")]
 
 
+def count(value: object) -> int:
+    """Return a number that is the whole answer."""
+    number = _number(value)
+    if number is None or number < 0:
+        raise Malformed("a number was expected")
+    return number
+
+
 def album(value: object) -> Album:
     """Read one album, its images aside. Only ``id`` is required."""
     item = _object(value, "an album")

@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Self
 
@@ -33,8 +33,10 @@ class FileBody(httpx.AsyncByteStream):
         size_bytes: int,
         frame: Multipart,
         executor: Executor,
+        on_sent: Callable[[int], None] | None = None,
     ) -> None:
         self._path = path
+        self._on_sent = on_sent
         self._fd = fd
         self._size_bytes = size_bytes
         self._frame = frame
@@ -56,6 +58,8 @@ class FileBody(httpx.AsyncByteStream):
         if self._stage == "file":
             piece = await self._executor.run(ThreadLane.DISK, self._read)
             self._offset += len(piece)
+            if self._on_sent is not None:
+                self._on_sent(self._offset)
             if self._offset == self._size_bytes:
                 self._stage = "tail"
             return piece
@@ -77,13 +81,23 @@ class FileBody(httpx.AsyncByteStream):
 
 @contextlib.asynccontextmanager
 async def opened(
-    path: Path, *, size_bytes: int, frame: Multipart, executor: Executor
+    path: Path,
+    *,
+    size_bytes: int,
+    frame: Multipart,
+    executor: Executor,
+    on_sent: Callable[[int], None] | None = None,
 ) -> AsyncIterator[FileBody]:
     """Open the file for one upload; raises SourceChangedError when it is not it."""
     fd = await executor.run(ThreadLane.DISK, _open, path, size_bytes)
     try:
         yield FileBody(
-            path=path, fd=fd, size_bytes=size_bytes, frame=frame, executor=executor
+            path=path,
+            fd=fd,
+            size_bytes=size_bytes,
+            frame=frame,
+            executor=executor,
+            on_sent=on_sent,
         )
     finally:
         os.close(fd)

@@ -134,6 +134,11 @@ def images_page(page: int, lane: Lane) -> Request:
     return _read(f"/3/account/me/images/{page:d}", lane, _PER_PAGE)
 
 
+def images_count(lane: Lane) -> Request:
+    """Build the request for the number of the account's images."""
+    return _read("/3/account/me/images/count", lane)
+
+
 def album(album_id: AlbumId, lane: Lane) -> Request:
     """Build the request for one album with all its images."""
     return _read(f"/3/album/{checked_id(album_id)}", lane)

@@ -28,11 +28,19 @@ COMMANDS = {
     "credits": ("credits", "Show the limits as Imgur reports them."),
     "demo": ("demo", "Try everything on an emulated account, offline."),
     "emulator": ("emulator", "Run an Imgur on this machine."),
+    "folder": ("folder", "List, add or remove watched folders."),
+    "guard": ("guard", "Decide about deletions that look like a mistake."),
     "login": ("login", "Store the token of an account."),
     "mount": ("mount", "Mount the account as a drive."),
-    "status": ("status", "Show account, queue, budgets and what is stuck."),
+    "pause": ("pause", "Send nothing for a while."),
+    "plan": ("plan", "Print what would be sent, and what it costs."),
+    "queue": ("queue", "Show and steer what is to be sent."),
+    "resume": ("pause", "End a pause; allow what needs your consent."),
+    "status": ("status", "Show what is happening, what is left and what is stuck."),
     "sync": ("sync", "Upload a folder, and keep doing so."),
+    "undo": ("undo", "Call off deletions that wait."),
     "unmount": ("mount", "Unmount the drive."),
+    "wait": ("wait", "Wait until everything is uploaded."),
 }
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from datetime import UTC, datetime
+import signal
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,23 +11,31 @@ import click
 
 from imgurfs.cli.context import (
     EXIT_FAILED,
+    EXIT_INTERRUPTED,
     EXIT_TRY_LATER,
     Context,
     pass_context,
     run_trio,
 )
+from imgurfs.cli.words import moment, printable
 from imgurfs.errors import UsageError
 
 if TYPE_CHECKING:
     from imgurfs.assembly import Services
+    from imgurfs.cli.live import Sending
+    from imgurfs.cli.opened import Opened
     from imgurfs.config import Config, FolderConfig
     from imgurfs.drain import DrainReport
-    from imgurfs.store import outbox
-    from imgurfs_daemon.folder import Look
+    from imgurfs.jobs.steps import Progress
+    from imgurfs_daemon.look import Look
     from imgurfs_daemon.service import Daemon
 
 #: Files that never hold still are not waited for longer than this many settle times.
 _SETTLE_ROUNDS_MAX = 5
+#: How often the progress is renewed.
+_PROGRESS_S = 0.5
+#: Lines of each kind in the report; the numbers count all.
+_SHOWN_MAX = 10
 
 
 @click.command(short_help="Upload a folder, and keep doing so.")
@@ -36,26 +44,61 @@ _SETTLE_ROUNDS_MAX = 5
     "--once", is_flag=True, help="End when nothing can be sent without waiting."
 )
 @click.option(
+    "--wait",
+    is_flag=True,
+    help="With --once: wait for Imgur's limits and for what may have happened.",
+)
+@click.option(
     "--dry-run", is_flag=True, help="Print what would be sent; change nothing."
 )
+@click.option("--json", "as_json", is_flag=True, help="With --dry-run: as JSON.")
 @pass_context
-def sync(context: Context, *, folder: Path, once: bool, dry_run: bool) -> int:
+def sync(
+    context: Context,
+    *,
+    folder: Path,
+    once: bool,
+    wait: bool,
+    dry_run: bool,
+    as_json: bool,
+) -> int:
     """Mirror FOLDER to the account, as the configuration says about it.
 
-    A folder that the configuration does not name is uploaded with the defaults:
-    a subfolder is an album, and nothing is ever deleted on Imgur.
-    """
+    A folder that the configuration does not name is mirrored with the defaults: a
+    subfolder is an album, and what is deleted here is deleted on Imgur when its grace
+    period is over. To keep images, say so: imgurfs folder add --deletes keep.
+
+    \b
+    Exit codes with --once:
+      0   all done
+      75  something waits and is printed, with its time: for Imgur's limits, for a look
+          whether it happened, for your decision, or a deletion for the end of its grace
+          period (it stays scheduled; the daemon or the next sync sends it)
+      1   something failed, or could not be read
+    """  # noqa: D301 - \b keeps click from rewrapping
+    if wait and not once:
+        raise UsageError("--wait belongs to --once: without it sync goes on for ever")
     settings = context.load_config()
-    found = _folder_of(settings, context.account, folder)
-    return run_trio(_sync, context, settings, found, once, dry_run)
+    found = folder_of(settings, context.account, folder)
+    if dry_run:
+        from imgurfs.cli.plan import print_plan
+
+        return run_trio(print_plan, context, settings, [found], as_json)
+    if as_json:
+        raise UsageError("--json belongs to --dry-run; see also: imgurfs status --json")
+    return run_trio(_sync, context, settings, found, once, wait)
 
 
-def _folder_of(settings: Config, account: str, folder: Path) -> FolderConfig:
+def folder_of(settings: Config, account: str, folder: Path) -> FolderConfig:
+    """Return what the configuration says about a folder, or what holds without it.
+
+    Raises UsageError when it is no directory.
+    """
     from imgurfs.config import FolderConfig
 
     path = folder.expanduser().resolve()
     if not path.is_dir():
-        raise UsageError(f"{folder} is not a directory")
+        raise UsageError(f"{printable(str(folder))} is not a directory")
     for known in settings.folders_of(account):
         if Path(known.path).expanduser().resolve() == path:
             return known
@@ -63,120 +106,241 @@ def _folder_of(settings: Config, account: str, folder: Path) -> FolderConfig:
 
 
 async def _sync(
-    context: Context,
-    settings: Config,
-    folder: FolderConfig,
-    once: bool,
-    dry_run: bool,
+    context: Context, settings: Config, folder: FolderConfig, once: bool, wait: bool
 ) -> int:
-    import msgspec
-    import trio
-
     from imgurfs.assembly import open_account
-    from imgurfs.notify import Notifier
-    from imgurfs_daemon.service import Daemon, wait_for_signal
 
-    if dry_run:
-        # What would be sent if everything held still from now on.
-        settled = msgspec.structs.replace(settings.sync, settle_s=0.0)
-        settings = msgspec.structs.replace(settings, sync=settled)
     async with open_account(settings, context.account) as services:
-        daemon = Daemon(services, [folder])
-        if dry_run:
-            return _print_plan(await daemon.folders[0].look())
+        work = _Foreground(context, services, folder)
         if once:
-            return await _sync_once(services, daemon, settings.sync.settle_s)
+            return await work.run_once(patience_s=math.inf if wait else 0.0)
+        return await work.run()
+
+
+class _Foreground:
+    """The work on one folder, and what is shown of it."""
+
+    def __init__(
+        self, context: Context, services: Services, folder: FolderConfig
+    ) -> None:
+        from imgurfs.cli.live import Course, ProgressView
+        from imgurfs.cli.opened import Opened
+        from imgurfs_daemon.service import Daemon
+
+        self._context = context
+        self._services = services
+        self._daemon: Daemon = Daemon(
+            services, [folder], on_progress=self._note_progress
+        )
+        self._settle_s = services.config.sync.settle_s
+        self._state: Opened = Opened(
+            services.config,
+            services.paths,
+            services.db,
+            services.ledger,
+            services.clock,
+        )
+        self._course = Course()
+        self._view = ProgressView(services.clock, is_quiet=context.verbosity < 0)
+        self._progress: dict[int, Progress] = {}
+        self._skipped: list[str] = []
+        self._is_interrupted = False
+
+    async def run(self) -> int:
+        """Serve until a signal says stop; return the exit code."""
+        import trio
+
         stop = trio.Event()
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(wait_for_signal, stop)
-            await daemon.run(Notifier(), stop=stop)
-            nursery.cancel_scope.cancel()
-    return 0
+
+        async def obey() -> None:
+            wanted = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+            with trio.open_signal_receiver(*wanted) as signals:
+                async for _ in signals:
+                    stop.set()
+
+        with self._view:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(obey)
+                nursery.start_soon(self._show_progress)
+                await self._daemon.run(stop=stop)
+                nursery.cancel_scope.cancel()
+        return 0
+
+    async def run_once(self, *, patience_s: float) -> int:
+        """Look, wait for files to settle, send, report; return the exit code."""
+        import trio
+
+        from imgurfs.cli.live import spinner
+
+        folder = self._daemon.folders[0]
+        with spinner(f"reading {printable(folder.text)}"):
+            look = await self._look()
+            with trio.move_on_after(self._settle_s * _SETTLE_ROUNDS_MAX):
+                while look.settles_in_s is not None:
+                    await trio.sleep(look.settles_in_s)
+                    look = await self._look()
+        report = await self._drain(patience_s)
+        # What changed while it was sent is planned again, once.
+        if not self._is_interrupted and (again := await self._look()).actions:
+            look = again
+            report = await self._drain(patience_s)
+        code = self._print_report(report, look)
+        return EXIT_INTERRUPTED if self._is_interrupted else code
+
+    async def _look(self) -> Look:
+        """Look at the folder, queue what follows, remember what is not taken."""
+        from imgurfs_daemon import planner
+
+        look = await self._daemon.folders[0].sync()
+        self._skipped += [
+            f"{printable(action.path)}: {action.reason}"
+            for action in look.actions
+            if isinstance(action, planner.Skip)
+        ]
+        return look
+
+    async def _drain(self, patience_s: float) -> DrainReport:
+        """Send what can be sent, and show how far it is."""
+        import trio
+
+        with self._view:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._show_progress)
+                nursery.start_soon(self._stop_on_signal)
+                report = await self._daemon.drainer.run_until_idle(
+                    patience_s=patience_s
+                )
+                nursery.cancel_scope.cancel()
+        return report
+
+    async def _stop_on_signal(self) -> None:
+        """Begin nothing new at the first Ctrl-C, abandon what is sent at the next.
+
+        Abandoned uploads are looked for later, never sent blindly.
+        """
+        import trio
+
+        with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+            async for _ in signals:
+                if self._is_interrupted:
+                    raise KeyboardInterrupt
+                self._is_interrupted = True
+                self._daemon.drainer.stop()
+                click.echo("finishing what is in the air (again: abandon it)", err=True)
+
+    def _note_progress(self, progress: Progress) -> None:
+        self._progress[progress.job_id] = progress
+
+    async def _show_progress(self) -> None:
+        import trio
+
+        from imgurfs.cli.live import pause_s
+
+        clock, took_s = self._services.clock, 0.0
+        while True:
+            await trio.sleep(pause_s(_PROGRESS_S, took_s))
+            began_s = clock.monotonic()
+            self._show()
+            took_s = clock.monotonic() - began_s
+
+    def _show(self) -> None:
+        from imgurfs.cli.forecast import of_queue
+        from imgurfs.jobs import queueing
+        from imgurfs.store import outbox_lists
+
+        now = self._services.clock.now()
+        tallies = outbox_lists.tallies(self._services.db.reader, now=now)
+        uploads = [one for one in tallies if one.kind == queueing.UPLOAD]
+        self._course.see(
+            sum(one.count for one in uploads), sum(one.size_bytes for one in uploads)
+        )
+        eta = of_queue(self._state, tallies)
+        note = "" if eta is None else str(eta["text"])
+        self._view.show(self._course, note=note, sending=self._in_air())
+
+    def _in_air(self) -> list[Sending]:
+        from imgurfs.cli.live import Sending
+        from imgurfs.jobs.queueing import describe
+        from imgurfs.store import outbox_lists
+        from imgurfs.store.outbox import JobState
+
+        jobs = outbox_lists.listed(
+            self._services.db.reader, states=[JobState.SENDING], kind="upload"
+        )
+        sent = {job.id: self._progress.get(job.id) for job in jobs}
+        self._progress = {i: known for i, known in sent.items() if known is not None}
+        return [
+            Sending(
+                job.id,
+                describe(job),
+                known.sent_bytes if (known := sent[job.id]) is not None else 0,
+                job.size_bytes,
+            )
+            for job in jobs
+        ]
+
+    # --- The report ------------------------------------------------------------
+
+    def _print_report(self, report: DrainReport, look: Look) -> int:
+        """Print what was done and what waits until when; return the exit code."""
+        waiting = self._print_jobs(report)
+        is_unsettled = look.settles_in_s is not None
+        if is_unsettled:
+            print("waits: files that are still being written")
+        _print_some("skipped", self._skipped)
+        incomplete = _print_unread(look)
+        print(
+            f"{len(report.done)} done, {waiting} waiting, {len(report.failed)} failed"
+        )
+        if waiting or is_unsettled:
+            return EXIT_TRY_LATER
+        return EXIT_FAILED if report.failed or incomplete else 0
+
+    def _print_jobs(self, report: DrainReport) -> int:
+        """Print what was done, failed and waits; return how many jobs wait."""
+        from imgurfs.jobs import guard
+        from imgurfs.jobs.queueing import describe
+        from imgurfs.store import outbox_lists
+
+        c = self._services.db.reader
+        shown_max = None if self._context.verbosity > 0 else _SHOWN_MAX
+        _print_some("done", list(report.done), shown_max=shown_max)
+        _print_some("failed", list(report.failed))
+        tell = self._state.waiting_teller()
+        unfinished = outbox_lists.UNFINISHED
+        lines = []
+        for job in outbox_lists.listed(c, states=unfinished, limit=_SHOWN_MAX):
+            why = tell(job)
+            until = f", until {moment(why.until)}" if why.until is not None else ""
+            lines.append(f"{describe(job)}: {why.reason}{until}")
+        count = outbox_lists.count(c, states=unfinished)
+        _print_some("waits", lines, count=count)
+        held = guard.report(c)
+        if held is not None:
+            print(f"held: {printable(held.text)}: see imgurfs guard")
+        return count
 
 
-async def _sync_once(services: Services, daemon: Daemon, settle_s: float) -> int:
-    """Look, wait for files to settle, send; return the exit code."""
-    import trio
+def _print_unread(look: Look) -> bool:
+    """Print what could not be read; return whether that is anything."""
+    from imgurfs.cli.plan import unread
 
-    folder = daemon.folders[0]
-    look = await folder.sync()
-    with trio.move_on_after(settle_s * _SETTLE_ROUNDS_MAX):
-        while look.settles_in_s is not None:
-            await trio.sleep(look.settles_in_s)
-            look = await folder.sync()
-    report = await daemon.drainer.run_until_idle()
-    # What changed while it was sent is planned again, once.
-    if (await folder.sync()).actions:
-        report = await daemon.drainer.run_until_idle()
-    return _print_report(services, report, look)
+    problems = unread(look)
+    _print_some("not read", [f"{path}: {reason}" for path, reason in problems])
+    return bool(problems)
 
 
-def _print_report(services: Services, report: DrainReport, look: Look) -> int:
-    """Print what was done and what waits until when; return the exit code."""
-    from imgurfs.jobs.queueing import describe
-    from imgurfs.store import outbox
-
-    for line in report.done:
-        print(f"done: {line}")
-    for line in report.failed:
-        print(f"failed: {line}")
-    waiting = outbox.unfinished(services.db.reader)
-    for job in waiting:
-        print(f"waits: {describe(job)}: {_why(services, job)}")
-    if look.settles_in_s is not None:
-        print("waits: files that are still being written")
-    for problem in look.snapshot.problems:
-        print(f"not read: {problem.path.decode(errors='replace')}: {problem.reason}")
-    for skip in look.unreadable:
-        print(f"not read: {skip.path.decode(errors='replace')}: {skip.reason}")
-    print(
-        f"{len(report.done)} done, {len(waiting)} waiting, {len(report.failed)} failed"
-    )
-    if waiting or look.settles_in_s is not None:
-        return EXIT_TRY_LATER
-    incomplete = report.failed or look.snapshot.problems or look.unreadable
-    return EXIT_FAILED if incomplete else 0
-
-
-def _why(services: Services, job: outbox.Job) -> str:
-    """Return what a job waits for, and until when."""
-    from imgurfs.jobs.work import request_of
-    from imgurfs.store.outbox import JobState
-
-    if job.state is JobState.UNKNOWN:
-        return f"held, nobody knows whether it happened ({job.error})"
-    # A group is a folder whose album does not exist yet.
-    first = "it waits for its folder's album" if job.grouping else "not its time yet"
-    until, reason = job.not_before, job.error or first
-    wait = services.ledger.peek(request_of(job))
-    if wait is not None and wait.until > until:
-        until, reason = wait.until, wait.reason
-    if until <= services.clock.now() or not math.isfinite(until):
-        return reason
-    moment = datetime.fromtimestamp(until, UTC).astimezone()
-    return f"{reason}, until {moment:%Y-%m-%d %H:%M:%S}"
-
-
-def _print_plan(look: Look) -> int:
-    """Print the plan and what it costs."""
-    from imgurfs import limits
-    from imgurfs_daemon import planner
-    from imgurfs_daemon.folder import describe
-
-    for action in look.actions:
-        print(describe(action))
-    sends = [a for a in look.actions if isinstance(a, planner.Upload | planner.Replace)]
-    deletes = [
-        a
-        for a in look.actions
-        if isinstance(a, planner.DeleteImage)
-        or (isinstance(a, planner.Replace) and a.deletes_old)
-    ]
-    new_albums = look.new_album_count
-    posts = len(sends) + new_albums
-    credits_ = len(sends) * limits.UPLOAD_CREDITS + new_albums + len(deletes)
-    print(
-        f"{len(sends)} upload(s), {new_albums} album(s) to create or adopt,"
-        f" {len(deletes)} delete(s): at most {posts} POSTs and {credits_} credits"
-    )
-    return 0
+def _print_some(
+    label: str,
+    lines: list[str],
+    *,
+    count: int | None = None,
+    shown_max: int | None = _SHOWN_MAX,
+) -> None:
+    """Print some of the lines, each with its label, and how many more there are."""
+    shown = lines[:shown_max]
+    for line in shown:
+        print(f"{label}: {printable(line)}")
+    more = (len(lines) if count is None else count) - len(shown)
+    if more > 0:
+        print(f"{label}: and {more:,} more (see imgurfs status)")

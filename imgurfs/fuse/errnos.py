@@ -24,6 +24,7 @@ ERRNOS: Final[dict[type[ImgurfsError], int]] = {
     errors.AlreadyRunningError: errno.EBUSY,
     errors.DatabaseError: errno.EIO,
     errors.DatabaseNewerError: errno.EIO,
+    errors.DatabaseDamagedError: errno.EIO,
     errors.DatabaseBusyError: errno.EBUSY,
     # Imgur, or the way there.
     errors.NotSentError: errno.ENETUNREACH,

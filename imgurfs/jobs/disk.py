@@ -36,6 +36,15 @@ _VIDEOS = frozenset(
         "video/mpeg",
     }
 )
+#: Films and modern stills share a container; its first brand says what it is.
+_STILL_BRANDS = {
+    **dict.fromkeys(
+        (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"),
+        "image/heic",
+    ),
+    **dict.fromkeys((b"avif", b"avis"), "image/avif"),
+    b"crx ": "image/x-canon-cr3",
+}
 #: Bytes of a file that its type is judged by.
 _HEAD_BYTES = 8192
 _READ_BYTES = limits.MIB
@@ -69,10 +78,9 @@ def refusal(head: bytes, size_bytes: int) -> str:
     """Return why Imgur would not take content that begins with ``head``, or ""."""
     if size_bytes == 0:
         return "the file is empty"
-    kind = filetype.guess(head)
-    if kind is None:
+    mime = _type_of(head)
+    if mime is None:
         return "not a picture or video, judging by its content"
-    mime = str(kind.mime)
     if mime in _STILLS:
         most = limits.STILL_BYTES_MAX
         # An animation may be as large as a video.
@@ -84,6 +92,13 @@ def refusal(head: bytes, size_bytes: int) -> str:
     if size_bytes > most:
         return f"larger than Imgur takes ({size_bytes} bytes, at most {most})"
     return ""
+
+
+def _type_of(head: bytes) -> str | None:
+    if head[4:8] == b"ftyp" and head[8:12] in _STILL_BRANDS:
+        return _STILL_BRANDS[head[8:12]]
+    kind = filetype.guess(head)
+    return None if kind is None else str(kind.mime)
 
 
 def inspect(path: bytes) -> str:

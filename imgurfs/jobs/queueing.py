@@ -4,7 +4,8 @@ Functions take a connection and belong inside ``Database.write``, beside the row
 job is about. Nothing here talks to Imgur; ``jobs.work`` does.
 
 Keys make queueing idempotent (a rescan queues nothing twice); the group of a directory
-makes its uploads wait, one after the other, until its album exists.
+makes its uploads wait, one after the other, until its album exists; the turn lets
+folders and directories be served in rotation.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import Final, TypeVar
 
 import msgspec
 
+from imgurfs import limits
 from imgurfs.model import AlbumId, ImageId, JobId, Lane
 from imgurfs.store import outbox, synced
 from imgurfs.store.database import Connection
@@ -23,12 +25,25 @@ P = TypeVar("P", bound=msgspec.Struct)
 
 UPLOAD: Final = "upload"
 CREATE_ALBUM: Final = "create_album"
-ADD_TO_ALBUM: Final = "add_to_album"
+MEMBERS: Final = "members"
+VERIFY: Final = "verify"
+UPDATE_ALBUM: Final = "update_album"
 DELETE_IMAGE: Final = "delete_image"
 
-KINDS: Final = (UPLOAD, CREATE_ALBUM, ADD_TO_ALBUM, DELETE_IMAGE)
+#: In the order in which the drainer looks for work: what others wait for comes first.
+KINDS: Final = (CREATE_ALBUM, UPDATE_ALBUM, MEMBERS, UPLOAD, VERIFY, DELETE_IMAGE)
 #: Kinds that do no harm when they happen twice; all others may be sent once only.
-REPEATABLE: Final = frozenset({ADD_TO_ALBUM, DELETE_IMAGE})
+REPEATABLE: Final = frozenset({MEMBERS, VERIFY, UPDATE_ALBUM, DELETE_IMAGE})
+
+
+class Sent(msgspec.Struct, frozen=True):
+    """What a file was when it was read to be sent."""
+
+    device: int
+    inode: int
+    size_bytes: int
+    mtime_ns: int
+    digest: bytes
 
 
 class UploadPayload(msgspec.Struct, frozen=True):
@@ -36,7 +51,9 @@ class UploadPayload(msgspec.Struct, frozen=True):
 
     ``directory`` stands for the album it goes into, None for no album. ``replaces`` is
     the image that the file was before, deleted ``grace_s`` after this upload if
-    ``deletes_old``.
+    ``deletes_old``; ``leaves_album``: other files are it, but none of this album.
+    With ``dedupe`` content that is an image already is not sent. ``album_id`` is the
+    album that the last attempt named, ``sent`` what it sent.
     """
 
     folder: FolderId
@@ -45,11 +62,19 @@ class UploadPayload(msgspec.Struct, frozen=True):
     title: str = ""
     replaces: ImageId | None = None
     deletes_old: bool = False
+    leaves_album: bool = False
     grace_s: float = 0.0
+    dedupe: bool = True
+    album_id: AlbumId | None = None
+    sent: Sent | None = None
 
 
 class CreateAlbumPayload(msgspec.Struct, frozen=True):
-    """Create the album a directory stands for, with its first images."""
+    """Create the album a directory stands for, never empty.
+
+    ``images`` are those the last attempt named; what else belongs into the album when
+    it is sent goes with it.
+    """
 
     folder: FolderId
     directory: bytes
@@ -57,19 +82,30 @@ class CreateAlbumPayload(msgspec.Struct, frozen=True):
     images: tuple[ImageId, ...]
 
 
-class AddToAlbumPayload(msgspec.Struct, frozen=True):
-    """Put images into an album that exists."""
+class AlbumPayload(msgspec.Struct, frozen=True):
+    """Bring an album's memberships about, or list it again to compare them."""
 
     album_id: AlbumId
-    images: tuple[ImageId, ...]
+
+
+class UpdateAlbumPayload(msgspec.Struct, frozen=True):
+    """Give an album another title."""
+
+    album_id: AlbumId
+    title: str
 
 
 class DeleteImagePayload(msgspec.Struct, frozen=True):
-    """Delete an image because its file is gone or was replaced (``is_replaced``)."""
+    """Delete an image because its file is gone.
 
-    folder: FolderId
+    ``is_replaced``: the file is another image now. ``is_twin``: it came into being
+    beside the image of a file by an upload that was sent twice; ``folder`` is None.
+    """
+
+    folder: FolderId | None
     image_id: ImageId
     is_replaced: bool = False
+    is_twin: bool = False
 
 
 def encode(payload: msgspec.Struct) -> str:
@@ -83,7 +119,13 @@ def decode(job: Job, kind: type[P]) -> P:
 
 
 def queue_upload(
-    c: Connection, payload: UploadPayload, *, lane: Lane, now: float
+    c: Connection,
+    payload: UploadPayload,
+    *,
+    lane: Lane,
+    now: float,
+    size_bytes: int = 0,
+    not_before: float = 0.0,
 ) -> JobId | None:
     """Queue an upload; None when this file has an unfinished one."""
     grouping = ""
@@ -99,6 +141,9 @@ def queue_upload(
         payload=encode(payload),
         key=upload_key(payload.folder, payload.path),
         grouping=grouping,
+        turn=turn_of(payload.folder, payload.directory or b""),
+        size_bytes=size_bytes,
+        not_before=not_before,
         now=now,
     )
 
@@ -118,15 +163,53 @@ def queue_create_album(
     )
 
 
-def queue_add_to_album(
-    c: Connection, payload: AddToAlbumPayload, *, now: float
-) -> JobId | None:
-    """Queue memberships. Never deduplicated: adding twice does no harm."""
-    return outbox.put(
+def queue_members(c: Connection, album_id: AlbumId, *, now: float) -> None:
+    """Let an album's memberships be brought about, when no more changes come."""
+    _collect(c, MEMBERS, album_id, now=now, quiet_s=limits.ALBUM_QUIET_S)
+
+
+def queue_verify(c: Connection, album_id: AlbumId, *, now: float) -> None:
+    """Let an album be listed again, when listings have caught up with its changes."""
+    _collect(c, VERIFY, album_id, now=now, quiet_s=limits.LISTING_LAG_S)
+
+
+def _collect(
+    c: Connection, kind: str, album_id: AlbumId, *, now: float, quiet_s: float
+) -> None:
+    key = f"{kind}:{album_id}"
+    waiting = outbox.by_key(c, key)
+    if waiting is None:
+        outbox.put(
+            c,
+            kind=kind,
+            lane=Lane.INTERACTIVE,
+            payload=encode(AlbumPayload(album_id)),
+            key=key,
+            not_before=now + quiet_s,
+            now=now,
+        )
+        return
+    latest = waiting.created_at + limits.ALBUM_PATIENCE_S
+    outbox.postpone(c, waiting.id, not_before=min(now + quiet_s, latest))
+
+
+def queue_update_album(
+    c: Connection, payload: UpdateAlbumPayload, *, now: float
+) -> None:
+    """Queue an album's new title; one that waits already takes it over."""
+    key = update_key(payload.album_id)
+    waiting = outbox.by_key(c, key)
+    if waiting is not None and waiting.state is outbox.JobState.QUEUED:
+        outbox.rewrite(c, waiting.id, payload=encode(payload))
+        return
+    outbox.put(
         c,
-        kind=ADD_TO_ALBUM,
+        kind=UPDATE_ALBUM,
         lane=Lane.INTERACTIVE,
         payload=encode(payload),
+        # Behind one in the air: the last title must be the one that stays.
+        key=key if waiting is None else "",
+        grouping=key,
         now=now,
     )
 
@@ -155,10 +238,10 @@ def cancel_delete(c: Connection, image_id: ImageId, *, now: float) -> bool:
 
 
 def bind_album(
-    c: Connection, folder: FolderId, directory: bytes, album_id: AlbumId
+    c: Connection, folder: FolderId, directory: bytes, album_id: AlbumId, *, title: str
 ) -> None:
     """Let a directory stand for an album, and its uploads run side by side."""
-    synced.put_directory(c, folder, directory, album_id)
+    synced.put_directory(c, folder, directory, album_id, title=title)
     outbox.leave_group(c, grouping=album_group(folder, directory))
 
 
@@ -170,14 +253,17 @@ def regroup(c: Connection, folder: FolderId, directory: bytes) -> None:
             outbox.join_group(c, job.id, album_group(folder, directory))
 
 
-def recover(c: Connection) -> int:
+def recover(c: Connection, *, now: float, quarantine_s: float) -> int:
     """Sort out what a dead drainer left in the air; return how many are unknown now.
 
     An upload whose outcome is unknown leaves its group: it creates no album, so the
     directory's other files need not wait for what became of it.
     """
     lost = outbox.recover(
-        c, repeatable=REPEATABLE, error="the program stopped while it was sent"
+        c,
+        repeatable=REPEATABLE,
+        error="the program stopped while it was sent",
+        look_at=now + quarantine_s,
     )
     for job in lost:
         if job.kind == UPLOAD:
@@ -194,9 +280,13 @@ def describe(job: Job) -> str:
         case "create_album":
             title = decode(job, CreateAlbumPayload).title
             return f"create album {title!r}"
-        case "add_to_album":
-            added = decode(job, AddToAlbumPayload)
-            return f"add {len(added.images)} image(s) to album {added.album_id}"
+        case "members":
+            return f"place images in album {decode(job, AlbumPayload).album_id}"
+        case "verify":
+            return f"check album {decode(job, AlbumPayload).album_id}"
+        case "update_album":
+            album = decode(job, UpdateAlbumPayload)
+            return f"rename album {album.album_id} to {album.title!r}"
         case "delete_image":
             image = decode(job, DeleteImagePayload).image_id
             return f"delete image {image}"
@@ -219,6 +309,16 @@ def create_key(folder: FolderId, directory: bytes) -> str:
     return f"create:{folder}:{directory.hex()}"
 
 
+def update_key(album_id: AlbumId) -> str:
+    """Return the key of an album's new title."""
+    return f"{UPDATE_ALBUM}:{album_id}"
+
+
 def album_group(folder: FolderId, directory: bytes) -> str:
     """Return the group of everything that waits for a directory's album."""
     return f"album:{folder}:{directory.hex()}"
+
+
+def turn_of(folder: FolderId, directory: bytes) -> str:
+    """Return whose turn it is when a directory's file is sent."""
+    return f"{folder}:{directory.hex()}"

@@ -1,40 +1,39 @@
 """What is written when a job is over: its results, its row and the jobs that follow.
 
 Every function runs inside one ``Database.write``, so that an image is never in the
-account's tree and not in the merge base, or the other way round. ``jobs.work`` says
-which of them belongs to which answer.
+account's tree and not in the merge base, or the other way round. The workers say which
+of them belongs to which answer.
 """
 
 from __future__ import annotations
 
-import logging
+from collections.abc import Sequence
 
 import msgspec
 
+from imgurfs import limits
 from imgurfs.errors import ForbiddenError, ImgurfsError, NotFoundError
-from imgurfs.jobs import queueing
+from imgurfs.jobs import placing, queueing
 from imgurfs.jobs.queueing import (
-    AddToAlbumPayload,
     CreateAlbumPayload,
     DeleteImagePayload,
+    UpdateAlbumPayload,
     UploadPayload,
 )
 from imgurfs.model import Album, AlbumId, Image, ImageId
-from imgurfs.store import outbox, synced
+from imgurfs.store import entries, membership, notices, outbox, synced
 from imgurfs.store.database import Connection
-from imgurfs.store.outbox import Job, JobState
+from imgurfs.store.outbox import Job
 from imgurfs.store.synced import SkippedFile, SyncedFile
 from imgurfs.tree import changes
-
-log = logging.getLogger(__name__)
-
-#: Creations of one album that Imgur refused before its images stay without one.
-_ALBUM_REFUSALS_MAX = 3
 
 
 def cancel(c: Connection, job: Job, now: float, reason: str) -> None:
     """Withdraw a job that turned out to be needless."""
     outbox.cancel(c, job.id, now=now, reason=reason)
+
+
+# --- Uploads -----------------------------------------------------------------
 
 
 def upload(
@@ -50,16 +49,82 @@ def upload(
     """Record an upload that happened, into ``album`` or none; queue what follows."""
     changes.image_uploaded(c, image, albums=[album] if album else [], now=now)
     synced.put_file(c, payload.folder, record)
-    if payload.directory is not None and album is None:
-        _give_album(c, payload, payload.directory, image.id, now)
-    if payload.replaces and payload.deletes_old and payload.replaces != image.id:
+    bound = None
+    if payload.directory is not None:
+        bound = synced.album_of(c, payload.folder, payload.directory)
+    if album is not None:
+        membership.there(c, album, [image.id], now=now)
+        queueing.queue_verify(c, album, now=now)
+    if album is not None and album != bound:
+        # The directory stands for another album by now.
+        membership.unwant(c, album, image.id, now=now)
+        queueing.queue_members(c, album, now=now)
+    if bound != album or album is None:
+        placing.place(
+            c, payload.folder, payload.directory, payload.title, image.id, now=now
+        )
+    _retire_replaced(c, payload, image.id, now)
+    outbox.finish(c, job.id, now=now, result=_result(image=image.id))
+
+
+def bind(
+    c: Connection, job: Job, payload: UploadPayload, record: SyncedFile, now: float
+) -> None:
+    """Record that a file is an image of the account already: nothing is sent."""
+    reason = f"the content is image {record.image_id} already"
+    bind_file(
+        c,
+        payload.folder,
+        record,
+        title=payload.title,
+        now=now,
+    )
+    _retire_replaced(c, payload, record.image_id, now)
+    outbox.cancel(c, job.id, now=now, reason=reason)
+
+
+def bind_file(
+    c: Connection,
+    folder: synced.FolderId,
+    record: SyncedFile,
+    *,
+    title: str,
+    now: float,
+) -> None:
+    """Let a file be an image that exists, in the album of the record's directory."""
+    known = synced.file(c, folder, record.path)
+    synced.put_file(c, folder, record)
+    queueing.cancel_delete(c, record.image_id, now=now)
+    if known is not None and known.directory != record.directory:
+        placing.displace(c, folder, known.directory, record.image_id, now=now)
+    placing.place(c, folder, record.directory, title, record.image_id, now=now)
+
+
+def withdraw_upload(
+    c: Connection, job: Job, payload: UploadPayload, now: float, reason: str
+) -> None:
+    """Withdraw an upload that is not sent; what the file was before still goes."""
+    _retire_replaced(c, payload, None, now)
+    outbox.cancel(c, job.id, now=now, reason=reason)
+
+
+def _retire_replaced(
+    c: Connection, payload: UploadPayload, image_id: ImageId | None, now: float
+) -> None:
+    """Queue the end of the image that a file was before, if no other file is it."""
+    old = payload.replaces
+    if not old or old == image_id:
+        return
+    if payload.deletes_old and not synced.paths_of(c, old):
         queueing.queue_delete(
             c,
-            DeleteImagePayload(payload.folder, payload.replaces, is_replaced=True),
+            DeleteImagePayload(payload.folder, old, is_replaced=image_id is not None),
             now=now,
             grace_s=payload.grace_s,
         )
-    outbox.finish(c, job.id, now=now, result=_result(image=image.id))
+    if payload.deletes_old or payload.leaves_album:
+        # Also what is deleted: its content may come back before its grace is over.
+        placing.displace(c, payload.folder, payload.directory, old, now=now)
 
 
 def touch(
@@ -83,9 +148,7 @@ def reject_upload(
     Anything else is the file's fault: it is skipped until it changes.
     """
     if album is not None and isinstance(error, NotFoundError | ForbiddenError):
-        assert payload.directory is not None
-        synced.forget_directory(c, payload.folder, payload.directory, album)
-        queueing.regroup(c, payload.folder, payload.directory)
+        forget_album(c, album)
         return True
     skipped = SkippedFile(
         path=record.path,
@@ -97,39 +160,91 @@ def reject_upload(
     return False
 
 
+# --- Albums ------------------------------------------------------------------
+
+
 def create(
     c: Connection, job: Job, payload: CreateAlbumPayload, album: Album, now: float
 ) -> None:
     """Record an album that was created; its directory's other files go into it."""
     changes.album_created(c, album, images=payload.images, now=now)
-    queueing.bind_album(c, payload.folder, payload.directory, album.id)
-    left = [i for i in _waiting(c, payload) if i not in payload.images]
-    if left:
-        queueing.queue_add_to_album(
-            c, AddToAlbumPayload(album.id, tuple(left)), now=now
-        )
+    queueing.bind_album(
+        c, payload.folder, payload.directory, album.id, title=payload.title
+    )
+    membership.there(c, album.id, payload.images, now=now)
+    _place_all(c, payload, now)
+    queueing.queue_verify(c, album.id, now=now)
+    notices.drop(c, f"album:{payload.folder}:{payload.directory.hex()}")
     outbox.finish(c, job.id, now=now, result=_result(album=album.id))
 
 
-def adopted(
-    c: Connection, job: Job, payload: CreateAlbumPayload, album: AlbumId, now: float
-) -> None:
-    """Put the images into an album that exists instead of creating one."""
-    images = dict.fromkeys((*payload.images, *_waiting(c, payload)))
-    queueing.queue_add_to_album(c, AddToAlbumPayload(album, tuple(images)), now=now)
+def adopted(c: Connection, job: Job, payload: CreateAlbumPayload, now: float) -> None:
+    """Put the images into the album that exists (and is bound) instead."""
+    _place_all(c, payload, now)
     outbox.cancel(c, job.id, now=now, reason="the account has an album of this title")
 
 
-def add(c: Connection, job: Job, payload: AddToAlbumPayload, now: float) -> None:
-    """Record memberships."""
-    for image_id in payload.images:
-        changes.image_added(c, image_id, payload.album_id, now=now)
+def _place_all(c: Connection, payload: CreateAlbumPayload, now: float) -> None:
+    belonging = synced.images_of_directory(c, payload.folder, payload.directory)
+    for image_id in belonging:
+        placing.place(
+            c, payload.folder, payload.directory, payload.title, image_id, now=now
+        )
+    album_id = synced.album_of(c, payload.folder, payload.directory)
+    assert album_id is not None
+    for image_id in set(payload.images) - set(belonging):
+        # It left the directory while the album was created.
+        placing.displace(c, payload.folder, payload.directory, image_id, now=now)
+
+
+def members(
+    c: Connection,
+    job: Job,
+    album_id: AlbumId,
+    *,
+    added: Sequence[ImageId],
+    removed: Sequence[ImageId],
+    now: float,
+) -> None:
+    """Record memberships that a call has brought about; queue what is left."""
+    membership.there(c, album_id, added, now=now)
+    membership.gone(c, album_id, removed, now=now)
+    for image_id in added:
+        changes.image_added(c, image_id, album_id, now=now)
+    for image_id in removed:
+        changes.image_removed(c, image_id, album_id, now=now)
     outbox.finish(c, job.id, now=now)
+    if any(
+        one.state in (membership.Place.ADDING, membership.Place.REMOVING)
+        for one in membership.of_album(c, album_id)
+    ):
+        queueing.queue_members(c, album_id, now=now - limits.ALBUM_QUIET_S)
+    queueing.queue_verify(c, album_id, now=now)
+
+
+def retitled(c: Connection, job: Job, payload: UpdateAlbumPayload, now: float) -> None:
+    """Record an album's new title."""
+    changes.album_retitled(c, payload.album_id, payload.title)
+    outbox.finish(c, job.id, now=now)
+
+
+def forget_album(c: Connection, album_id: AlbumId) -> None:
+    """Forget an album that is gone from Imgur: its directories wait for a new one."""
+    for folder, directory in synced.directories_of_album(c, album_id):
+        synced.forget_directory(c, folder, directory, album_id)
+        queueing.regroup(c, folder, directory)
+    membership.drop_album(c, album_id)
+    if entries.node_of_album(c, album_id) is not None:
+        changes.album_deleted(c, album_id)
+
+
+# --- Deletions ---------------------------------------------------------------
 
 
 def delete(c: Connection, job: Job, payload: DeleteImagePayload, now: float) -> None:
     """Record that an image is gone from the account."""
     changes.image_deleted(c, payload.image_id)
+    membership.drop_image(c, payload.image_id)
     for folder, path in synced.paths_of(c, payload.image_id):
         synced.forget_file(c, folder, path, payload.image_id)
     outbox.finish(c, job.id, now=now)
@@ -140,45 +255,13 @@ def keep_image(
 ) -> None:
     """Forget a file that is gone but leave its image, which others use."""
     for folder, path in synced.paths_of(c, payload.image_id):
+        file = synced.file(c, folder, path)
+        assert file is not None
         synced.forget_file(c, folder, path, payload.image_id)
+        placing.displace(c, folder, file.directory, payload.image_id, now=now)
     outbox.cancel(
         c, job.id, now=now, reason="the image is in another album as well and is kept"
     )
-
-
-def _give_album(
-    c: Connection,
-    payload: UploadPayload,
-    directory: bytes,
-    image: ImageId,
-    now: float,
-) -> None:
-    """Queue what puts an image, sent without an album, into its directory's album."""
-    album = synced.album_of(c, payload.folder, directory)
-    if album is not None:
-        # It came into being while this image was on its way.
-        queueing.queue_add_to_album(c, AddToAlbumPayload(album, (image,)), now=now)
-        return
-    create = CreateAlbumPayload(payload.folder, directory, payload.title, (image,))
-    if len(_refused(c, create)) >= _ALBUM_REFUSALS_MAX:
-        log.error("album %r cannot be created; its images stay out", payload.title)
-        return
-    if queueing.queue_create_album(c, create, now=now) is None:
-        log.warning("image %s waits for the album %r", image, payload.title)
-
-
-def _waiting(c: Connection, payload: CreateAlbumPayload) -> list[ImageId]:
-    """Return images that were left without an album by refused creations of it."""
-    found: list[ImageId] = []
-    for job in _refused(c, payload):
-        refused = queueing.decode(job, CreateAlbumPayload)
-        found += [i for i in refused.images if synced.paths_of(c, i)]
-    return found
-
-
-def _refused(c: Connection, payload: CreateAlbumPayload) -> list[Job]:
-    key = queueing.create_key(payload.folder, payload.directory)
-    return outbox.settled_with_key(c, key, JobState.DEAD)
 
 
 def _result(**ids: str) -> str:

@@ -5,6 +5,7 @@ One table: was it sent, may it be sent again, when, and does the attempt count.
 
 from __future__ import annotations
 
+import math
 import random
 from dataclasses import dataclass
 
@@ -17,6 +18,7 @@ from imgurfs.errors import (
     NotSentError,
     OutageError,
     OutcomeUnknownError,
+    RemoteError,
     SourceChangedError,
     ThrottledError,
     TokenRejectedError,
@@ -25,6 +27,8 @@ from imgurfs.errors import (
 _BACKOFF_BASE_S = 2.0
 #: A network that is not there is asked again this often at the longest.
 _OFFLINE_PAUSE_MAX_S = 60.0
+#: A look for lost outcomes that failed is repeated after about this.
+_LOOK_PAUSE_S = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,3 +102,11 @@ def offline_pause_s(failures: int, rng: random.Random) -> float:
     """Return how long nothing is sent after that many sends that never left here."""
     longest = min(_OFFLINE_PAUSE_MAX_S, 2.0 ** min(failures, 10))
     return rng.uniform(longest / 2, longest)
+
+
+def look_pause_s(error: RemoteError, now: float, rng: random.Random) -> float:
+    """Return how long lost outcomes are not looked for after a failed look."""
+    if isinstance(error, BudgetError | ThrottledError):
+        ahead_s = (error.retry_at or math.inf) - now
+        return min(max(ahead_s, 1.0), limits.JOB_BACKOFF_MAX_S)
+    return rng.uniform(_LOOK_PAUSE_S / 2, _LOOK_PAUSE_S)

@@ -15,6 +15,7 @@ await, and a cancelled caller waits for its commit.
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import sqlite3
 from collections.abc import Callable, Iterator
@@ -23,14 +24,23 @@ from pathlib import Path
 from typing import TypeAlias, TypeVar
 
 from imgurfs import limits
-from imgurfs.errors import DatabaseBusyError, DatabaseError, DatabaseNewerError
+from imgurfs.crashpoints import reach
+from imgurfs.errors import (
+    DatabaseBusyError,
+    DatabaseDamagedError,
+    DatabaseError,
+    DatabaseNewerError,
+)
 from imgurfs.executor import Executor, ThreadLane
+from imgurfs.store import damage
 
 #: The only name by which other packages know a database connection.
 Connection: TypeAlias = sqlite3.Connection
 Row: TypeAlias = sqlite3.Row
 
 T = TypeVar("T")
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,13 +70,18 @@ class Database:
         path: Path,
         reader: Connection,
         writer: Connection,
+        use: damage.Use,
         executor: Executor,
         lane: ThreadLane,
+        damaged: Path | None = None,
     ) -> None:
         self.path = path
+        #: Where the damaged file went whose place this one took; None for no such.
+        self.damaged = damaged
         self.reader = reader
         self._writer = writer
         self._executor = executor
+        self._use = use
         self._lane = lane
         self._writes = 0
 
@@ -80,25 +95,31 @@ class Database:
         """Open or create the database and bring it to the current version.
 
         Blocks for as long as another process migrates; call it before the main loop
-        or through the executor. Raises DatabaseNewerError (file untouched),
-        DatabaseBusyError, DatabaseError.
+        or through the executor. A damaged file is moved aside (:attr:`damaged`) and
+        replaced by an empty database, unless another process uses it. Raises
+        DatabaseNewerError (file untouched), DatabaseBusyError, DatabaseError.
         """
         with _translated(path):
-            _refuse_foreign(path, schema)
-            _create_private(path)
-            writer = _connect(path, busy_timeout_s=limits.DATABASE_BUSY_TIMEOUT_S)
+            use = _begin_use(path)
+            aside: Path | None = None
             try:
-                writer.execute("PRAGMA journal_mode = WAL")
-                writer.execute("PRAGMA synchronous = FULL")
-                writer.execute("PRAGMA foreign_keys = ON")
-                _migrate(writer, schema)
-                reader = _connect(path, busy_timeout_s=0)
-                reader.execute("PRAGMA query_only = ON")
+                try:
+                    reader, writer = _connections(path, schema, is_alone=use.is_alone)
+                except DatabaseDamagedError as error:
+                    aside = _move_aside(path, use, error)
+                    reader, writer = _connections(path, schema, is_alone=True)
+                use.share()
             except BaseException:
-                writer.close()
+                use.end()
                 raise
         return cls(
-            path=path, reader=reader, writer=writer, executor=executor, lane=lane
+            path=path,
+            reader=reader,
+            writer=writer,
+            use=use,
+            executor=executor,
+            lane=lane,
+            damaged=aside,
         )
 
     async def write(self, fn: Callable[[Connection], T]) -> T:
@@ -115,12 +136,14 @@ class Database:
             self._writer.execute("BEGIN IMMEDIATE")
             try:
                 result = fn(self._writer)
+                reach("commit-before")
                 self._writer.execute("COMMIT")
             except BaseException:
                 if self._writer.in_transaction:
                     self._writer.execute("ROLLBACK")
                 raise
             self._writes += 1
+            reach("commit-after")
             return result
 
     def data_version(self) -> int:
@@ -136,6 +159,11 @@ class Database:
         """Close both connections. No transaction may be running."""
         self.reader.close()
         self._writer.close()
+        self._use.end()
+
+    def suspect(self) -> None:
+        """Have the file checked when it is opened next: damage was found in it."""
+        damage.suspect(self.path)
 
 
 def _connect(path: Path, *, busy_timeout_s: float) -> Connection:
@@ -175,16 +203,75 @@ def _refuse_foreign(path: Path, schema: Schema) -> None:
         )
 
 
-def _create_private(path: Path) -> None:
-    """Make folder and file if they are absent: never with another mode than ours."""
+def _begin_use(path: Path) -> damage.Use:
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        return damage.Use(path)
     except OSError as error:
+        raise _cannot_create(path, error) from error
+
+
+def _create_private(path: Path) -> None:
+    """Make the file if it is absent: never with another mode than ours.
+
+    One that exists is not touched: closing any descriptor of a file drops the locks
+    that SQLite holds on it for this process.
+    """
+    try:
+        os.close(
+            os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        )
+    except FileExistsError:
+        return
+    except OSError as error:
+        raise _cannot_create(path, error) from error
+
+
+def _cannot_create(path: Path, error: OSError) -> DatabaseError:
+    return DatabaseError(
+        f"{path} cannot be created: {error.strerror}",
+        hint="check the folder's permissions and the disk's free space",
+    )
+
+
+def _connections(
+    path: Path, schema: Schema, *, is_alone: bool
+) -> tuple[Connection, Connection]:
+    """Return reader and writer of a file that is ours, sound and up to date."""
+    with _translated(path):
+        needs_check = is_alone and damage.needs_check(path)
+        _refuse_foreign(path, schema)
+        _create_private(path)
+        writer = _connect(path, busy_timeout_s=limits.DATABASE_BUSY_TIMEOUT_S)
+        try:
+            if needs_check and (problem := damage.check(path, writer)):
+                raise _damaged(path, problem)
+            writer.execute("PRAGMA journal_mode = WAL")
+            writer.execute("PRAGMA synchronous = FULL")
+            writer.execute("PRAGMA foreign_keys = ON")
+            _migrate(writer, schema)
+            reader = _connect(path, busy_timeout_s=0)
+            reader.execute("PRAGMA query_only = ON")
+        except BaseException:
+            writer.close()
+            raise
+    return reader, writer
+
+
+def _move_aside(path: Path, use: damage.Use, error: DatabaseDamagedError) -> Path:
+    """Make room for a new file. Raises ``error`` while others use the old one."""
+    damage.suspect(path)
+    if not use.is_alone:
+        raise error
+    try:
+        aside = damage.set_aside(path)
+    except OSError as failure:
         raise DatabaseError(
-            f"{path} cannot be created: {error.strerror}",
-            hint="check the folder's permissions and the disk's free space",
-        ) from error
+            f"{error.message}, and it cannot be moved away: {failure.strerror}",
+            hint="check the folder's permissions and the disk",
+        ) from failure
+    log.error("%s; it was saved as %s and a new one is made", error.message, aside.name)
+    return aside
 
 
 def _migrate(writer: Connection, schema: Schema) -> None:
@@ -233,7 +320,15 @@ def _translated(path: Path) -> Iterator[None]:
         # A rule of the schema was broken: a bug of ours, not the disk's fault.
         raise
     except sqlite3.DatabaseError as error:
-        raise DatabaseError(
-            f"{path} is damaged: {error}",
-            hint="move it away; it is rebuilt from the account",
-        ) from error
+        if not damage.is_damage(error):
+            raise DatabaseError(f"{path}: {error}") from error
+        damage.suspect(path)
+        raise _damaged(path, str(error)) from error
+
+
+def _damaged(path: Path, problem: str) -> DatabaseDamagedError:
+    return DatabaseDamagedError(
+        f"{path} is damaged: {problem}",
+        hint="stop everything that uses it and start again: it is saved aside, and"
+        " what was in it is learned again from the account",
+    )

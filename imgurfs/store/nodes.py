@@ -243,6 +243,19 @@ def totals(c: Connection) -> Totals:
     return Totals(images=images, albums=albums, bytes=size_bytes)
 
 
+def images_named_like(c: Connection, part: str) -> list[tuple[ImageId, str]]:
+    """Return (id, uploaded name) of images whose name contains ``part``, oldest first.
+
+    ``part`` holds neither % nor _.
+    """
+    return _rows(
+        c,
+        "SELECT id, name FROM image WHERE id IS NOT NULL AND name LIKE ?"
+        " ORDER BY datetime_s, id",
+        [f"%{part}%"],
+    )
+
+
 # --- What the refresher asks ---------------------------------------------------
 
 

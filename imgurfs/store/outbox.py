@@ -9,7 +9,7 @@ The states, and who moves a job between them::
     put -> queued -> claim -> sending -> finish          -> done
              ^  |               |  |---> bury             -> dead
              |  '-> cancel      |  '---> mark_unknown     -> unknown
-             '------- requeue --'
+             '------- requeue --'             unknown -> looked, send_again, finish
 
 ``claim`` is the intent: it is committed before the first byte leaves, so whatever is
 found ``sending`` at start may have happened (:func:`recover`).
@@ -17,84 +17,64 @@ found ``sending`` at start may have happened (:func:`recover`).
 
 from __future__ import annotations
 
-import enum
 from collections.abc import Collection
-from dataclasses import dataclass
 
 from imgurfs.model import JobId, Lane
-from imgurfs.store.database import Connection, Row
-
-
-class JobState(enum.StrEnum):
-    """Where a job stands; ``schema`` says what each means."""
-
-    QUEUED = "queued"
-    SENDING = "sending"
-    UNKNOWN = "unknown"
-    DONE = "done"
-    DEAD = "dead"
-    CANCELLED = "cancelled"
-
-
-@dataclass(frozen=True, slots=True)
-class Job:
-    """One row of the table ``job``. Times are epochs, None where it never happened."""
-
-    id: JobId
-    kind: str
-    lane: Lane
-    state: JobState
-    payload: str
-    grouping: str
-    key: str
-    created_at: float
-    not_before: float
-    attempts: int
-    sent_at: float | None
-    settled_at: float | None
-    marker: str
-    result: str
-    error: str
-
-
-@dataclass(frozen=True, slots=True)
-class Statistics:
-    """How many jobs stand where. ``next_due_at`` is None when nothing is queued."""
-
-    queued: int = 0
-    sending: int = 0
-    unknown: int = 0
-    done: int = 0
-    dead: int = 0
-    cancelled: int = 0
-    next_due_at: float | None = None
-
-    @property
-    def unfinished(self) -> int:
-        """Jobs that are not settled."""
-        return self.queued + self.sending + self.unknown
-
-
-_RANK = {lane: rank for rank, lane in enumerate(Lane)}
-_LANE_RANK = "CASE {}.lane " + " ".join(
-    f"WHEN '{lane}' THEN {rank}" for lane, rank in _RANK.items()
+from imgurfs.store.database import Connection
+from imgurfs.store.outbox_reads import (
+    Job,
+    JobState,
+    Statistics,
+    by_key,
+    deletions_stamp,
+    first_of_turn,
+    has_unfinished_turn,
+    job,
+    lanes,
+    next_due_at,
+    recent,
+    settled_with_key,
+    statistics,
+    turns,
+    unfinished,
+    unknown_with_marker,
+    was_repeated,
 )
 
-# A job of a group runs when none of the group is in the air, no more urgent one of it
-# is queued (due or not: uploads wait for their album), and no earlier equal one is due.
-_CANDIDATES = f"""
-SELECT j.* FROM job AS j
-WHERE j.state = 'queued' AND j.not_before <= :now AND j.kind = :kind
-  AND (j.grouping = '' OR NOT EXISTS (
-    SELECT 1 FROM job AS o
-    WHERE o.grouping = j.grouping AND o.id <> j.id
-      AND o.state IN ('queued', 'sending', 'unknown')
-      AND (o.state <> 'queued'
-        OR {_LANE_RANK.format("o")} END < {_LANE_RANK.format("j")} END
-        OR (o.lane = j.lane AND o.id < j.id AND o.not_before <= :now))))
-ORDER BY {_LANE_RANK.format("j")} END, j.id
-LIMIT :limit
-"""  # noqa: S608 - built from our own enumeration
+__all__ = [
+    "Job",
+    "JobState",
+    "Statistics",
+    "bury",
+    "by_key",
+    "cancel",
+    "claim",
+    "deletions_stamp",
+    "finish",
+    "first_of_turn",
+    "has_unfinished_turn",
+    "job",
+    "join_group",
+    "lanes",
+    "leave_group",
+    "looked",
+    "mark_unknown",
+    "next_due_at",
+    "postpone",
+    "put",
+    "recent",
+    "recover",
+    "requeue",
+    "rewrite",
+    "send_again",
+    "set_guard",
+    "settled_with_key",
+    "statistics",
+    "turns",
+    "unfinished",
+    "unknown_with_marker",
+    "was_repeated",
+]
 
 
 def put(
@@ -107,14 +87,26 @@ def put(
     key: str = "",
     grouping: str = "",
     not_before: float = 0.0,
+    turn: str = "",
+    size_bytes: int = 0,
 ) -> JobId | None:
     """Queue a job; None when an unfinished one with this key exists already."""
     cursor = c.execute(
-        "INSERT INTO job (kind, lane, payload, grouping, key, created_at, not_before)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?)"
+        "INSERT INTO job (kind, lane, payload, grouping, key, created_at, not_before,"
+        " turn, size_bytes) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
         " ON CONFLICT (key) WHERE key <> '' AND state IN"
         " ('queued', 'sending', 'unknown') DO NOTHING",
-        (kind, lane.value, payload, grouping, key, now, not_before),
+        (
+            kind,
+            lane.value,
+            payload,
+            grouping,
+            key,
+            now,
+            not_before,
+            turn,
+            size_bytes,
+        ),
     )
     if cursor.rowcount == 0:
         return None
@@ -122,67 +114,19 @@ def put(
     return JobId(cursor.lastrowid)
 
 
-def job(c: Connection, job_id: JobId) -> Job | None:
-    """Return one job, whatever its state."""
-    row = c.execute("SELECT * FROM job WHERE id = ?", (job_id,)).fetchone()
-    return None if row is None else _job(row)
+def claim(
+    c: Connection, job_id: JobId, *, now: float, marker: str = "", payload: str = ""
+) -> Job | None:
+    """Write the intent to send; None when the job is not waiting any more.
 
-
-def by_key(c: Connection, key: str) -> Job | None:
-    """Return the unfinished job with this key."""
-    row = c.execute(
-        "SELECT * FROM job WHERE key = ? AND key <> ''"
-        " AND state IN ('queued', 'sending', 'unknown')",
-        (key,),
-    ).fetchone()
-    return None if row is None else _job(row)
-
-
-def unfinished(c: Connection, *, kind: str = "", state: str = "") -> list[Job]:
-    """Return jobs that are not settled, oldest first, of one kind or state if given."""
-    rows = c.execute(
-        "SELECT * FROM job WHERE state IN ('queued', 'sending', 'unknown')"
-        " AND (? = '' OR kind = ?) AND (? = '' OR state = ?) ORDER BY id",
-        (kind, kind, state, state),
-    )
-    return [_job(row) for row in rows]
-
-
-def settled_with_key(c: Connection, key: str, state: JobState) -> list[Job]:
-    """Return the settled jobs that had this key, oldest first."""
-    rows = c.execute(
-        "SELECT * FROM job WHERE state = ? AND key = ? ORDER BY id", (state.value, key)
-    )
-    return [_job(row) for row in rows]
-
-
-def recent(c: Connection, state: JobState, limit: int) -> list[Job]:
-    """Return the last settled jobs of a state, newest first."""
-    rows = c.execute(
-        "SELECT * FROM job WHERE state = ? ORDER BY settled_at DESC, id DESC LIMIT ?",
-        (state.value, limit),
-    )
-    return [_job(row) for row in rows]
-
-
-def candidates(c: Connection, *, kind: str, now: float, limit: int) -> list[Job]:
-    """Return jobs of a kind that may run now, most urgent lane first, oldest first."""
-    rows = c.execute(_CANDIDATES, {"kind": kind, "now": now, "limit": limit})
-    return [_job(row) for row in rows]
-
-
-def next_due_at(c: Connection) -> float | None:
-    """Return when the next queued job becomes due (may be past), None for none."""
-    row = c.execute("SELECT min(not_before) FROM job WHERE state = 'queued'").fetchone()
-    return None if row[0] is None else float(row[0])
-
-
-def claim(c: Connection, job_id: JobId, *, now: float, marker: str = "") -> Job | None:
-    """Write the intent to send; None when the job is not waiting any more."""
+    ``payload`` replaces the job's, when what is sent was decided just now.
+    """
     cursor = c.execute(
         "UPDATE job SET state = 'sending', attempts = attempts + 1, sent_at = ?,"
-        " marker = ?, error = '' WHERE id = ? AND state = 'queued'",
-        (now, marker, job_id),
+        " first_sent_at = coalesce(first_sent_at, ?), looks = 0, marker = ?,"
+        " payload = CASE ? WHEN '' THEN payload ELSE ? END, error = ''"
+        " WHERE id = ? AND state = 'queued' AND guard <> 'held'",
+        (now, now, marker, payload, payload, job_id),
     )
     return job(c, job_id) if cursor.rowcount else None
 
@@ -207,14 +151,74 @@ def cancel(c: Connection, job_id: JobId, *, now: float, reason: str) -> bool:
     return bool(cursor.rowcount)
 
 
-def mark_unknown(c: Connection, job_id: JobId, *, error: str) -> None:
-    """Hold a job that may have happened: nobody sends it again until it is resolved."""
+def mark_unknown(
+    c: Connection, job_id: JobId, *, error: str, look_at: float = 0.0
+) -> None:
+    """Hold a job that may have happened: nobody sends it again until it is resolved.
+
+    Its effect is looked for from ``look_at`` on (an epoch).
+    """
     cursor = c.execute(
-        "UPDATE job SET state = 'unknown', error = ?"
+        "UPDATE job SET state = 'unknown', error = ?, not_before = ?, looks = 0"
         " WHERE id = ? AND state = 'sending'",
-        (error, job_id),
+        (error, look_at, job_id),
     )
     assert cursor.rowcount == 1, f"job {job_id} was not in the air"
+
+
+def looked(
+    c: Connection, job_id: JobId, *, look_at: float, error: str | None = None
+) -> None:
+    """Note that an unknown job's effect was not found; look again at ``look_at``."""
+    c.execute(
+        "UPDATE job SET looks = looks + 1, not_before = ?, error = coalesce(?, error)"
+        " WHERE id = ? AND state = 'unknown'",
+        (look_at, error, job_id),
+    )
+
+
+def send_again(c: Connection, job_id: JobId, *, now: float, reason: str) -> bool:
+    """Queue a job again that is known not to have happened, or that was given up.
+
+    Its marker stays, so a late twin is recognised. False when it is neither unknown
+    nor dead, or another job has its key by now.
+    """
+    found = job(c, job_id)
+    if found is None or found.state not in (JobState.UNKNOWN, JobState.DEAD):
+        return False
+    rival = by_key(c, found.key) if found.key else None
+    if rival is not None and rival.id != job_id:
+        return False
+    c.execute(
+        "UPDATE job SET state = 'queued', not_before = ?, error = ?, looks = 0,"
+        " settled_at = NULL WHERE id = ?",
+        (now, reason, job_id),
+    )
+    return True
+
+
+def set_guard(c: Connection, job_id: JobId, guard: str) -> None:
+    """Hold a queued deletion ("held"), let it pass ("approved"), or neither ("")."""
+    c.execute(
+        "UPDATE job SET guard = ? WHERE id = ? AND state = 'queued'", (guard, job_id)
+    )
+
+
+def postpone(c: Connection, job_id: JobId, *, not_before: float) -> None:
+    """Let a queued job wait until then at least."""
+    c.execute(
+        "UPDATE job SET not_before = max(not_before, ?)"
+        " WHERE id = ? AND state = 'queued'",
+        (not_before, job_id),
+    )
+
+
+def rewrite(c: Connection, job_id: JobId, *, payload: str) -> None:
+    """Replace what a queued job is to do."""
+    c.execute(
+        "UPDATE job SET payload = ? WHERE id = ? AND state = 'queued'",
+        (payload, job_id),
+    )
 
 
 def requeue(
@@ -254,36 +258,23 @@ def leave_group(
         )
 
 
-def recover(c: Connection, *, repeatable: Collection[str], error: str) -> list[Job]:
+def recover(
+    c: Connection, *, repeatable: Collection[str], error: str, look_at: float = 0.0
+) -> list[Job]:
     """Sort out what a dead process left in the air; return what became unknown.
 
-    Kinds in ``repeatable`` do no harm when they happen twice and are queued again.
+    Kinds in ``repeatable`` do no harm when they happen twice and are queued again; it
+    was not their fault, so the attempt does not count. The effect of the others is
+    looked for from ``look_at`` on.
     """
     left = unfinished(c, state=JobState.SENDING)
-    lost = [job for job in left if job.kind not in repeatable]
-    for job in left:
-        if job.kind in repeatable:
-            requeue(c, job.id, not_before=0.0, error=error, is_counted=True)
+    lost = [one for one in left if one.kind not in repeatable]
+    for one in left:
+        if one.kind in repeatable:
+            requeue(c, one.id, not_before=0.0, error=error, is_counted=False)
         else:
-            mark_unknown(c, job.id, error=error)
+            mark_unknown(c, one.id, error=error, look_at=look_at)
     return lost
-
-
-def statistics(c: Connection) -> Statistics:
-    """Return how many jobs stand where."""
-    counts = {
-        str(row[0]): int(row[1])
-        for row in c.execute("SELECT state, count(*) FROM job GROUP BY state")
-    }
-    return Statistics(
-        queued=counts.get("queued", 0),
-        sending=counts.get("sending", 0),
-        unknown=counts.get("unknown", 0),
-        done=counts.get("done", 0),
-        dead=counts.get("dead", 0),
-        cancelled=counts.get("cancelled", 0),
-        next_due_at=next_due_at(c),
-    )
 
 
 def _settle(
@@ -301,23 +292,3 @@ def _settle(
         (state.value, now, result, error, job_id),
     )
     assert cursor.rowcount == 1, f"job {job_id} is settled already"
-
-
-def _job(row: Row) -> Job:
-    return Job(
-        id=JobId(row["id"]),
-        kind=row["kind"],
-        lane=Lane(row["lane"]),
-        state=JobState(row["state"]),
-        payload=row["payload"],
-        grouping=row["grouping"],
-        key=row["key"],
-        created_at=row["created_at"],
-        not_before=row["not_before"],
-        attempts=row["attempts"],
-        sent_at=row["sent_at"],
-        settled_at=row["settled_at"],
-        marker=row["marker"],
-        result=row["result"],
-        error=row["error"],
-    )

@@ -19,6 +19,12 @@ _META = """
 --   albums_listed_at  when the album list was last read completely; absent = never
 --   images_listed_at  when the image list was last read completely; absent = never
 --   brake           why removals seen on Imgur are not believed yet; absent = they are
+--   recent_listed_at  when the newest images were last read
+--   paused_until    nothing is sent before this epoch; "inf" = until resumed
+--   names_lost      an upload's name that Imgur did not keep: outcomes stay unknown
+--   guard           why deletions are held, for the user
+--   guard_holds     the same for each folder, with since when (jobs.guard)
+--   notice:TOPIC    what the user should know (store.notices)
 CREATE TABLE meta (
     key   TEXT PRIMARY KEY,
     value TEXT NOT NULL
@@ -194,7 +200,63 @@ CREATE TABLE skipped_file (
 ) WITHOUT ROWID;
 """
 
-MIGRATIONS: Final = (_META + _TREE + _OUTBOX + _SYNCED,)
+_PROMISES = """
+-- Whose turn it is: jobs of the same folder and directory share one text ("" = none),
+-- and those that were served longest ago go first.
+ALTER TABLE job ADD COLUMN turn TEXT NOT NULL DEFAULT '';
+-- Bytes an upload has to send, for progress and estimates; 0 = none.
+ALTER TABLE job ADD COLUMN size_bytes INTEGER NOT NULL DEFAULT 0;
+-- Start of the first attempt: what it may have made on Imgur is no older than this.
+ALTER TABLE job ADD COLUMN first_sent_at REAL;
+-- Of an unknown job: how many listings have been read without finding its effect.
+-- Its not_before is when it may be looked for (again): the quarantine.
+ALTER TABLE job ADD COLUMN looks INTEGER NOT NULL DEFAULT 0;
+-- Of a deletion: '' nobody objects, 'held' by the guard until the user decides,
+-- 'approved' by the user.
+ALTER TABLE job ADD COLUMN guard TEXT NOT NULL DEFAULT ''
+    CHECK (guard IN ('', 'held', 'approved'));
+CREATE INDEX job_turn ON job (state, kind, lane, turn, grouping, id);
+CREATE INDEX job_of_turn ON job (turn, state) WHERE turn <> '';
+CREATE INDEX job_marker ON job (marker) WHERE marker <> '';
+
+-- The directory whose album the file's image belongs into; NULL: into none. It says
+-- what was agreed, whatever the configuration says now. A name that no directory can
+-- have (it begins with a NUL) stands for the album of a folder that has only one.
+ALTER TABLE synced_file ADD COLUMN directory BLOB;
+CREATE INDEX synced_file_digest ON synced_file (digest);
+CREATE INDEX synced_file_inode ON synced_file (inode, device);
+CREATE INDEX synced_file_size ON synced_file (size_bytes);
+CREATE INDEX synced_file_directory ON synced_file (folder, directory);
+CREATE INDEX synced_directory_album ON synced_directory (album_id);
+
+-- Which directory stood for the album, so that it is known again under another name;
+-- 0, 0: not known. The title is the one the album was given for it.
+ALTER TABLE synced_directory ADD COLUMN device INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE synced_directory ADD COLUMN inode INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE synced_directory ADD COLUMN title TEXT NOT NULL DEFAULT '';
+
+-- An image's place in an album, as far as it is our business: what a file or the user
+-- asked for. What others put into the album has no row.
+CREATE TABLE membership (
+    album_id   TEXT NOT NULL,
+    image_id   TEXT NOT NULL,
+    -- adding    it belongs there; no call has said yes
+    -- there     a call has said yes
+    -- removing  it does not belong there any more; no call has said yes
+    -- gone      a call has said yes; the row waits for a listing to agree
+    state      TEXT NOT NULL CHECK (state IN ('adding', 'there', 'removing', 'gone')),
+    changed_at REAL NOT NULL,        -- when it came into this state
+    -- 1: a listing has shown it there since. Only then does its absence from a later
+    -- listing mean that somebody else took it out.
+    is_seen    INTEGER NOT NULL DEFAULT 0 CHECK (is_seen IN (0, 1)),
+    tries      INTEGER NOT NULL DEFAULT 0,   -- calls that were to bring the state about
+    PRIMARY KEY (album_id, image_id)
+) WITHOUT ROWID;
+CREATE INDEX membership_image ON membership (image_id);
+CREATE INDEX membership_state ON membership (state, album_id);
+"""
+
+MIGRATIONS: Final = (_META + _TREE + _OUTBOX + _SYNCED, _PROMISES)
 
 #: "imgu" in ASCII.
 STATE_SCHEMA: Final = Schema(

@@ -32,7 +32,8 @@ class SyncedFile:
     """A file as it was when folder and account agreed about it.
 
     ``digest`` is the BLAKE2b of what was sent; b"" when the file changed meanwhile, so
-    that nothing is ever equal to it.
+    that nothing is ever equal to it. ``directory`` is whose album the image belongs
+    into, None for none.
     """
 
     path: bytes
@@ -42,6 +43,22 @@ class SyncedFile:
     mtime_ns: int
     digest: bytes
     image_id: ImageId
+    directory: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SyncedDirectory:
+    """A directory that stands for an album.
+
+    ``device`` and ``inode`` are 0 when nobody looked; ``title`` is the album's, as it
+    was given for this directory.
+    """
+
+    path: bytes
+    album_id: AlbumId
+    device: int = 0
+    inode: int = 0
+    title: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,12 +103,31 @@ def folders(c: Connection) -> list[Folder]:
     return [_folder(row) for row in c.execute("SELECT * FROM folder ORDER BY path")]
 
 
-def directories(c: Connection, folder_id: FolderId) -> dict[bytes, AlbumId]:
-    """Return the album of every directory that stands for one."""
+def directories(c: Connection, folder_id: FolderId) -> dict[bytes, SyncedDirectory]:
+    """Return every directory that stands for an album."""
+    rows = c.execute("SELECT * FROM synced_directory WHERE folder = ?", (folder_id,))
+    return {
+        bytes(row["path"]): SyncedDirectory(
+            path=bytes(row["path"]),
+            album_id=AlbumId(row["album_id"]),
+            device=row["device"],
+            inode=row["inode"],
+            title=row["title"],
+        )
+        for row in rows
+    }
+
+
+def directories_of_album(
+    c: Connection, album_id: AlbumId
+) -> list[tuple[FolderId, bytes]]:
+    """Return the directories, of any folder, that stand for an album."""
     rows = c.execute(
-        "SELECT path, album_id FROM synced_directory WHERE folder = ?", (folder_id,)
+        "SELECT folder, path FROM synced_directory WHERE album_id = ?"
+        " ORDER BY folder, path",
+        (album_id,),
     )
-    return {bytes(row["path"]): AlbumId(row["album_id"]) for row in rows}
+    return [(FolderId(row[0]), bytes(row[1])) for row in rows]
 
 
 def album_of(c: Connection, folder_id: FolderId, path: bytes) -> AlbumId | None:
@@ -104,13 +140,44 @@ def album_of(c: Connection, folder_id: FolderId, path: bytes) -> AlbumId | None:
 
 
 def put_directory(
-    c: Connection, folder_id: FolderId, path: bytes, album_id: AlbumId
+    c: Connection,
+    folder_id: FolderId,
+    path: bytes,
+    album_id: AlbumId,
+    *,
+    title: str = "",
 ) -> None:
     """Record which album a directory stands for."""
     c.execute(
-        "INSERT INTO synced_directory (folder, path, album_id) VALUES (?, ?, ?)"
-        " ON CONFLICT DO UPDATE SET album_id = excluded.album_id",
-        (folder_id, path, album_id),
+        "INSERT INTO synced_directory (folder, path, album_id, title)"
+        " VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE"
+        " SET album_id = excluded.album_id, title = excluded.title",
+        (folder_id, path, album_id, title),
+    )
+
+
+def identify_directory(
+    c: Connection, folder_id: FolderId, path: bytes, *, device: int, inode: int
+) -> None:
+    """Record which directory it is that stands for an album."""
+    c.execute(
+        "UPDATE synced_directory SET device = ?, inode = ?"
+        " WHERE folder = ? AND path = ?",
+        (device, inode, folder_id, path),
+    )
+
+
+def rename_directory(
+    c: Connection, folder_id: FolderId, old: bytes, new: bytes, *, title: str
+) -> None:
+    """Let another directory stand for the album, with all that belongs into it."""
+    c.execute(
+        "UPDATE synced_directory SET path = ?, title = ? WHERE folder = ? AND path = ?",
+        (new, title, folder_id, old),
+    )
+    c.execute(
+        "UPDATE synced_file SET directory = ? WHERE folder = ? AND directory = ?",
+        (new, folder_id, old),
     )
 
 
@@ -142,7 +209,7 @@ def put_file(c: Connection, folder_id: FolderId, record: SyncedFile) -> None:
     """Record that a file is an image; it is not skipped any more."""
     c.execute(
         "INSERT OR REPLACE INTO synced_file (folder, path, device, inode, size_bytes,"
-        " mtime_ns, digest, image_id) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        " mtime_ns, digest, image_id, directory) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
             folder_id,
             record.path,
@@ -152,6 +219,7 @@ def put_file(c: Connection, folder_id: FolderId, record: SyncedFile) -> None:
             record.mtime_ns,
             record.digest,
             record.image_id,
+            record.directory,
         ),
     )
     forget_skipped(c, folder_id, record.path)
@@ -165,6 +233,49 @@ def forget_file(
         "DELETE FROM synced_file WHERE folder = ? AND path = ? AND image_id = ?",
         (folder_id, path, image_id),
     )
+
+
+def with_digest(c: Connection, digest: bytes) -> list[tuple[FolderId, SyncedFile]]:
+    """Return every file, of any folder, that had this content when it was sent."""
+    rows = c.execute(
+        "SELECT * FROM synced_file WHERE digest = ? AND digest <> x''"
+        " ORDER BY folder, path",
+        (digest,),
+    )
+    return [(FolderId(row["folder"]), _file(row)) for row in rows]
+
+
+def with_inode(
+    c: Connection, folder_id: FolderId, *, device: int, inode: int
+) -> list[SyncedFile]:
+    """Return the files of a folder that were this inode (hard links: several)."""
+    rows = c.execute(
+        "SELECT * FROM synced_file WHERE inode = ? AND device = ? AND folder = ?"
+        " ORDER BY path",
+        (inode, device, folder_id),
+    )
+    return [_file(row) for row in rows]
+
+
+def with_size(c: Connection, size_bytes: int) -> bool:
+    """Whether any file that became an image has this size."""
+    row = c.execute(
+        "SELECT 1 FROM synced_file WHERE size_bytes = ? LIMIT 1", (size_bytes,)
+    ).fetchone()
+    return row is not None
+
+
+def images_of_directory(
+    c: Connection, folder_id: FolderId, directory: bytes
+) -> list[ImageId]:
+    """Return the images that belong into a directory's album, by path."""
+    rows = c.execute(
+        # Left alone, SQLite reads the whole folder by its primary key.
+        "SELECT DISTINCT image_id FROM synced_file INDEXED BY synced_file_directory"
+        " WHERE folder = ? AND directory = ? ORDER BY path",
+        (folder_id, directory),
+    )
+    return [ImageId(row[0]) for row in rows]
 
 
 def paths_of(c: Connection, image_id: ImageId) -> list[tuple[FolderId, bytes]]:
@@ -232,4 +343,5 @@ def _file(row: Row) -> SyncedFile:
         mtime_ns=row["mtime_ns"],
         digest=bytes(row["digest"]),
         image_id=ImageId(row["image_id"]),
+        directory=None if row["directory"] is None else bytes(row["directory"]),
     )

@@ -51,6 +51,16 @@ def album_created(
     return put.inode
 
 
+def album_retitled(c: Connection, album_id: AlbumId, title: str) -> None:
+    """Show an album under the title we gave it."""
+    node = entries.node_of_album(c, album_id)
+    if node is None or node.album is None:
+        return
+    album = replace(node.album, title=title)
+    if entries.put_albums(c, [album])[album_id].is_renamed:
+        placing.rename_album(c, node.inode, album)
+
+
 def image_added(
     c: Connection, image_id: ImageId, album_id: AlbumId, *, now: float
 ) -> None:

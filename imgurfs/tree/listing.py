@@ -36,6 +36,10 @@ class Listings(Protocol):
         """Return one page of the account's images, [] after the last."""
         ...
 
+    async def images_count(self, lane: Lane) -> int:
+        """Return how many images the account has."""
+        ...
+
     async def album(self, album_id: AlbumId, lane: Lane) -> tuple[Album, list[Image]]:
         """Return an album and everything in it, in its order."""
         ...

@@ -3,54 +3,27 @@
 from __future__ import annotations
 
 import os
-import random
+from functools import partial
 from pathlib import Path
 
 import pytest
 import trio
 from trio.testing import MockClock
-from watchdog.observers.inotify_c import (
-    InotifyConstants,
-    InotifyEvent,
-    WatchDescriptor,
-)
 
+from imgurfs import limits
 from imgurfs.errors import MountpointError
-from imgurfs.executor import InlineExecutor
-from imgurfs.store import outbox, synced
+from imgurfs.store import notices, outbox, synced
 from imgurfs_daemon.folder import FolderSync
-from imgurfs_daemon.planner import Policy
-from imgurfs_daemon.watcher import Watcher, refuse_mounts, walk
+from imgurfs_daemon.mounts import refuse_mounts
+from imgurfs_daemon.planner import IdentifyDirectory
 from tests.support.jobbing import Bench, bench, picture
-
-
-def follow(b: Bench, *, grace_s: float = 0, mirrors: bool = True) -> FolderSync:
-    """Return the folder of a bench as a newly started daemon would have it."""
-    return FolderSync(
-        path=bytes(b.root),
-        policy=Policy(mirrors_deletes=mirrors),
-        db=b.db,
-        albums=b.albums,
-        clock=b.clock,
-        executor=InlineExecutor(),
-        settle_s=2.0,
-        delete_grace_s=grace_s,
-        rng=random.Random(1),
-    )
-
-
-async def settle(folder: FolderSync) -> None:
-    """Look, let the time pass that files need to settle, and look again."""
-    look = await folder.sync()
-    while look.settles_in_s is not None:
-        await trio.sleep(look.settles_in_s)
-        look = await folder.sync()
+from tests.support.watched import follow, queued, running, settle, until
 
 
 async def test_new_files_wait_until_they_settle(
     tmp_path: Path, autojump_clock: MockClock
 ) -> None:
-    """A file that is still written is not queued; when it holds still it is."""
+    """S1: A file that is still written is not queued; when it holds still it is."""
     async with bench(tmp_path) as b:
         folder = follow(b)
         file = b.write_file("a.gif")
@@ -86,6 +59,8 @@ async def test_folder_becomes_the_account(
             b"notes.txt",
             b"empty.gif",
         }
+        for action in (await folder.sync()).actions:
+            assert isinstance(action, IdentifyDirectory)
         assert (await folder.sync()).actions == ()
         assert (await follow(b).sync()).actions == ()
 
@@ -124,7 +99,7 @@ async def test_mirror_deletes_and_keep_keeps(
 async def test_file_that_comes_back_cancels_its_delete(
     tmp_path: Path, autojump_clock: MockClock
 ) -> None:
-    """Within the grace period the same bytes coming back cost nothing."""
+    """S22: within the grace period the same bytes coming back cost nothing."""
     async with bench(tmp_path) as b:
         file = b.write_file("a.gif")
         folder = follow(b, grace_s=600)
@@ -146,7 +121,9 @@ async def test_file_that_comes_back_cancels_its_delete(
 async def test_missing_and_replaced_root_delete_nothing(
     tmp_path: Path, autojump_clock: MockClock
 ) -> None:
-    """A folder that is gone, or another directory at its path, deletes nothing."""
+    """S20: A folder that is gone, or another directory at its path, deletes
+    nothing.
+    """
     async with bench(tmp_path) as b:
         b.write_file("a.gif")
         folder = follow(b)
@@ -159,47 +136,125 @@ async def test_missing_and_replaced_root_delete_nothing(
         assert outbox.statistics(b.db.reader).unfinished == 0
 
 
-async def test_running_folder_notices_files(tmp_path: Path) -> None:
-    """A real watcher wakes the folder for a new file in a new directory."""
+async def test_repeated_saves_within_a_minute_are_one_upload(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    """S1: A file that was sent a moment ago waits a minute, however often it is
+    saved.
+    """
     async with bench(tmp_path) as b:
-        queued = trio.Event()
-        folder = FolderSync(
-            path=bytes(b.root),
-            policy=Policy(),
-            db=b.db,
-            albums=b.albums,
-            clock=b.clock,
-            executor=InlineExecutor(),
-            settle_s=0.0,
-            on_queued=queued.set,
-        )
-        with trio.fail_after(20):
-            async with trio.open_nursery() as nursery:
-                await nursery.start(folder.run)
-                b.write_file("new/deep/a.gif")
-                await queued.wait()
-                nursery.cancel_scope.cancel()
+        file = b.write_file("a.gif")
+        folder = follow(b)
+        sent: list[float] = []
+        ends_s = trio.current_time() + 200
+        saved = 0
+        while trio.current_time() < ends_s:
+            if saved < 12:
+                saved += 1
+                file.write_bytes(picture(f"version {saved}"))
+                now_s = b.clock.now()
+                os.utime(file, (now_s, now_s))
+            await trio.sleep(limits.SETTLE_S + 1)
+            if (await folder.sync()).actions:
+                sent.append(trio.current_time())
+                await b.drainer().run_until_idle()
+            await trio.sleep(2)
+        # At once, and what it was after a minute: the last of the saves.
+        assert len(sent) == 2
+        assert sent[1] - sent[0] >= limits.SETTLE_S * limits.RESEND_FACTOR
+        assert synced.files(b.db.reader, b.folder.id).keys() == {b"a.gif"}
+        assert len(b.imgur.images) == 1
 
 
-async def test_overflow_wakes(tmp_path: Path) -> None:
-    """When the kernel dropped events the folder is looked at."""
-    with Watcher(bytes(tmp_path)) as watcher, trio.fail_after(20):
-        # What the kernel sends when its queue is full: no watch, no name.
-        overflow = InotifyEvent(
-            WatchDescriptor(-1), InotifyConstants.IN_Q_OVERFLOW, 0, b""
-        )
-        assert watcher._inotify is not None
-        watcher._inotify.handle_event(overflow)
-        await watcher.wait_changed()
+async def test_a_folder_that_comes_and_goes(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    """Missing at first: said, polled, followed when it comes; gone: said again."""
+    async with bench(tmp_path) as b:
+        away = tmp_path / "away"
+        b.root.rename(away)
+        folder = follow(b)
+        topic = f"folder:{folder.text}"
+        async with trio.open_nursery() as nursery:
+            await nursery.start(folder.run)
+            assert "cannot be read" in notices.everything(b.db.reader)[topic]
+            await trio.sleep(100)
+            assert folder.statistics()["looks"] > 5
+            (away / "a.gif").write_bytes(picture("a"))
+            away.rename(b.root)
+            await trio.sleep(100)
+            assert queued(b) == ["upload"]
+            assert topic not in notices.everything(b.db.reader)
+            b.root.rename(away)
+            folder.mark_all()
+            await trio.sleep(10)
+            assert "cannot be read" in notices.everything(b.db.reader)[topic]
+            nursery.cancel_scope.cancel()
 
 
-def test_walk_reports_what_it_cannot_read(tmp_path: Path) -> None:
-    """A missing folder and one that is a file are problems, not empty folders."""
-    missing = walk(bytes(tmp_path / "none"))
-    assert (missing.root, missing.is_complete) == (None, False)
-    (tmp_path / "file").write_bytes(b"x")
-    assert not walk(bytes(tmp_path / "file")).is_complete
-    assert walk(bytes(tmp_path)).is_complete
+async def test_an_idle_folder_is_read_once_an_hour(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    """Without events there is one look an hour, give or take a quarter."""
+    async with bench(tmp_path) as b:
+        folder = follow(b)
+        async with trio.open_nursery() as nursery:
+            await nursery.start(folder.run)
+            await trio.sleep(10 * limits.RESCAN_INTERVAL_S)
+            nursery.cancel_scope.cancel()
+        assert 8 <= folder.statistics()["looks"] <= 14
+
+
+async def test_a_resume_is_noticed(tmp_path: Path, autojump_clock: MockClock) -> None:
+    """The wall clock goes on while the machine sleeps: everything is read again."""
+    async with bench(tmp_path) as b:
+        slept = Sleeper(b)
+        folder = follow(b)
+        folder._clock = slept
+        async with trio.open_nursery() as nursery:
+            await nursery.start(folder.run)
+            await trio.sleep(100)
+            before = folder.statistics()["looks"]
+            slept.asleep_s = 3600
+            await trio.sleep(100)
+            assert folder.statistics()["looks"] == before + 1
+            nursery.cancel_scope.cancel()
+
+
+class Sleeper:
+    """The clock of a machine that was asleep for some time."""
+
+    def __init__(self, b: Bench) -> None:
+        self._clock = b.clock
+        self.asleep_s = 0.0
+
+    def now(self) -> float:
+        """Return the wall time."""
+        return self._clock.now() + self.asleep_s
+
+    def monotonic(self) -> float:
+        """Return the time that the machine was awake."""
+        return self._clock.monotonic()
+
+
+async def test_marked_directories_are_looked_at(tmp_path: Path) -> None:
+    """Whoever knows that something changed can have it looked at."""
+    async with bench(tmp_path) as b:
+        b.write_file("x/a.gif")
+        folder = follow(b)
+        folder.mark_all()
+        folder.mark_dirty(b"x")
+        async with running(b, folder):
+            for number, mark in enumerate(
+                (lambda: folder.mark_dirty(b"x"), folder.mark_all), start=2
+            ):
+                mark()
+                await until(partial(looked, folder, number))
+
+
+def looked(folder: FolderSync, times: int) -> bool:
+    """Whether a folder was looked at so often."""
+    return folder.statistics()["looks"] == times
 
 
 def test_folder_in_a_drive_is_refused() -> None:

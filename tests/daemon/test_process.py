@@ -52,6 +52,68 @@ def test_daemon_mirrors_a_folder_and_tells_systemd(tmp_path: Path) -> None:
         assert at.emulator["refresh_token"] not in log.read_text()
 
 
+def test_hangup_reads_the_configuration_again(tmp_path: Path) -> None:
+    """New folders are served, an account to log in to is told, nonsense is refused."""
+    one, two = tmp_path / "one", tmp_path / "two"
+    fill(one, "a.gif")
+    fill(two, "b.gif")
+    address, log = tmp_path / "notify", tmp_path / "daemon.log"
+    with (
+        socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notify,
+        place(tmp_path, settings=mirrored(one)) as at,
+    ):
+        notify.bind(str(address))
+        notify.settimeout(20)
+        environ = environment(tmp_path, NOTIFY_SOCKET=str(address))
+        with process(
+            "imgurfs_daemon", "--config", str(at.config), environ=environ, log=log
+        ) as daemon:
+            assert notify.recv(4096) == b"READY=1"
+            wait_until(lambda: len(at.images()) == 3, log=log)
+            good = at.config.read_text() + (
+                f'[[folder]]\npath = "{two}"\n'
+                f'[[folder]]\npath = "{one}"\naccount = "second"\n[accounts.second]\n'
+            )
+            at.config.write_text(good)
+            daemon.send_signal(signal.SIGHUP)
+            wait_until(lambda: len(at.images()) == 4, log=log)
+            wait_until(lambda: "second: there is no token" in log.read_text(), log=log)
+            at.config.write_text(good + "nonsense\n")
+            daemon.send_signal(signal.SIGHUP)
+            wait_until(lambda: "is not used" in log.read_text(), log=log)
+            fill(two, "c.gif")
+            wait_until(lambda: len(at.images()) == 5, log=log)
+            daemon.send_signal(signal.SIGTERM)
+            assert daemon.wait(20) == 0
+        notify.setblocking(False)
+        said = []
+        while b"STOPPING=1" not in said:
+            said.append(notify.recv(4096))
+    told = [line for line in said if not line.startswith(b"STATUS=")]
+    assert [line.partition(b"\n")[0] for line in told] == [
+        *([b"RELOADING=1", b"READY=1"] * 2),
+        b"STOPPING=1",
+    ]
+    assert any(b"second: there is no token" in line for line in said)
+    assert any(b"the new configuration is not used" in line for line in said)
+
+
+def test_it_ends_when_nobody_is_logged_in(tmp_path: Path) -> None:
+    """Exit code 77: the service manager need not try again."""
+    folder, log = tmp_path / "folder", tmp_path / "daemon.log"
+    folder.mkdir()
+    config = tmp_path / "config.toml"
+    config.write_text(mirrored(folder))
+    with process(
+        "imgurfs_daemon",
+        *("--config", str(config)),
+        environ=environment(tmp_path),
+        log=log,
+    ) as daemon:
+        assert daemon.wait(20) == 77
+    assert "imgurfs login" in log.read_text()
+
+
 def test_sync_once(tmp_path: Path) -> None:
     """Plan, upload, then nothing to do; a graced delete waits and says so."""
     folder = tmp_path / "folder"

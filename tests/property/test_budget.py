@@ -8,6 +8,7 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
+from imgurfs import limits
 from imgurfs.budget import (
     WINDOW_S,
     Allow,
@@ -19,9 +20,10 @@ from imgurfs.budget import (
     charge,
     decide,
     effective,
-    learned,
 )
 from imgurfs.model import Lane, RequestClass, RequestKind
+from imgurfs.pacing import FULL_BUCKET, ready_at, taken
+from imgurfs.windows import learned
 
 NOW = 1_800_000_000.0
 
@@ -144,3 +146,17 @@ def test_charge_is_never_negative(request: RequestClass) -> None:
         request.kind is RequestKind.CDN
         or (request.kind is RequestKind.FREE and not request.is_post)
     )
+
+
+@given(st.lists(st.floats(0, 30), max_size=150))
+def test_uploads_are_spread(pauses: list[float]) -> None:
+    """In no span more go out than the burst and the rate allow; each gets its turn."""
+    bucket, now, sent = FULL_BUCKET, NOW, []
+    for pause_s in pauses:
+        now = max(now + pause_s / 100, ready_at(bucket, now))
+        bucket = taken(bucket, now)
+        sent.append(now)
+    for index, begin in enumerate(sent):
+        for count, end in enumerate(sent[index:], start=1):
+            allowed = limits.UPLOAD_BURST_MAX + (end - begin) * limits.UPLOADS_PER_S_MAX
+            assert count <= allowed + 1.001

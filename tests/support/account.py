@@ -99,6 +99,11 @@ class FakeAccount:
         listed = sorted(self.images.values(), key=lambda one: -one.datetime_s)
         return listed[page * self.page_size : (page + 1) * self.page_size]
 
+    async def images_count(self, lane: Lane) -> int:
+        """Return how many images there are."""
+        await self._request("count", lane)
+        return len(self.images)
+
     async def album(self, album_id: AlbumId, lane: Lane) -> tuple[Album, list[Image]]:
         """Return an album with its images."""
         await self._request("album", lane)

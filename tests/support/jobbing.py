@@ -15,7 +15,12 @@ import trio
 from imgurfs.budget import DEFAULT_LIMITS, Grant, LedgerState, Wait, Window
 from imgurfs.clock import TrioClock
 from imgurfs.drain import Drainer
-from imgurfs.errors import BudgetError, ImgurfsError
+from imgurfs.errors import (
+    BudgetError,
+    ImgurfsError,
+    NotFoundError,
+    OutcomeUnknownError,
+)
 from imgurfs.executor import InlineExecutor, ThreadLane
 from imgurfs.jobs import queueing
 from imgurfs.jobs.queueing import DeleteImagePayload, UploadPayload
@@ -30,7 +35,7 @@ from imgurfs.model import (
     RateHeaders,
     RequestClass,
 )
-from imgurfs.store import synced
+from imgurfs.store import entries, synced
 from imgurfs.store.database import Database
 from imgurfs.store.schema import STATE_SCHEMA
 from imgurfs.store.synced import Folder, FolderId
@@ -56,6 +61,10 @@ class FakeImgur:
     failures: list[ImgurfsError] = field(default_factory=list)
     before_answer: Callable[[], None] = lambda: None
     hang: bool = False
+    is_lying: bool = False  # says yes to adding and does nothing
+    now: Callable[[], float] = lambda: EPOCH_S
+    is_next_lost: bool = False  # the answer after this one is lost
+    lost_answers: int = 0  # so many changes happen, and their answers are lost
     sending: int = 0
     sending_most: int = 0
 
@@ -72,6 +81,14 @@ class FakeImgur:
             raise self.failures.pop(0)
         return number
 
+    def _answer(self) -> None:
+        if self.lost_answers:
+            self.lost_answers -= 1
+            raise OutcomeUnknownError("the answer was lost")
+        if self.is_next_lost:
+            self.is_next_lost = False
+            self.lost_answers = 1
+
     async def upload(
         self,
         path: Path,
@@ -82,6 +99,7 @@ class FakeImgur:
         title: str = "",
         lane: Lane,
         grant: Grant | None = None,
+        on_sent: Callable[[int], None] | None = None,
     ) -> Image:
         """Take a file."""
         assert grant is not None, "the budget comes first"
@@ -91,13 +109,14 @@ class FakeImgur:
             type="image/gif",
             link=f"https://i.example/{number}.gif",
             size_bytes=size_bytes,
-            datetime_s=int(EPOCH_S),
+            datetime_s=int(self.now()),
             name=name,
         )
         self.images[image.id] = image
         if album is not None:
             self.albums[album].append(image.id)
         self.before_answer()
+        self._answer()
         return image
 
     async def create_album(
@@ -110,9 +129,10 @@ class FakeImgur:
     ) -> Album:
         """Make an album."""
         number = await self._call(f"create {title}")
-        album = Album(AlbumId(f"album{number}"), title, int(EPOCH_S))
+        album = Album(AlbumId(f"album{number}"), title, int(self.now()))
         self.albums[album.id] = list(images)
         self.titles[album.id] = title
+        self._answer()
         return album
 
     async def add_to_album(
@@ -124,7 +144,45 @@ class FakeImgur:
     ) -> None:
         """Put images into an album."""
         await self._call(f"add {len(images)} {album_id}")
-        self.albums[album_id] += images
+        if not self.is_lying:
+            self.albums[album_id] += [
+                i for i in images if i not in self.albums[album_id]
+            ]
+
+    async def remove_from_album(
+        self,
+        album_id: AlbumId,
+        images: Sequence[ImageId],
+        lane: Lane,
+        grant: Grant | None = None,
+    ) -> None:
+        """Take images out of an album."""
+        await self._call(f"remove {len(images)} {album_id}")
+        self.albums[album_id] = [i for i in self.albums[album_id] if i not in images]
+
+    async def set_album(
+        self,
+        album_id: AlbumId,
+        images: Sequence[ImageId],
+        lane: Lane,
+        grant: Grant | None = None,
+    ) -> None:
+        """Let an album hold exactly these."""
+        await self._call(f"set {len(images)} {album_id}")
+        self.albums[album_id] = list(images)
+
+    async def update_album(
+        self,
+        album_id: AlbumId,
+        *,
+        title: str | None = None,
+        lane: Lane,
+        grant: Grant | None = None,
+    ) -> None:
+        """Give an album another title."""
+        await self._call(f"title {title} {album_id}")
+        assert title is not None
+        self.titles[album_id] = title
 
     async def delete_image(
         self, image_id: ImageId, lane: Lane, grant: Grant | None = None
@@ -160,10 +218,7 @@ class FakeLedger:
         self.released += 1
         self.left += 1
 
-    async def pause(self, scope: str, until: float) -> None:
-        """Nobody asks."""
-
-    async def strike(self) -> None:
+    async def throttled(self, grant: Grant, *, scope: str, until: float) -> None:
         """Nobody asks."""
 
     def peek(self, request: RequestClass) -> Wait | None:
@@ -178,18 +233,54 @@ class FakeLedger:
         return LedgerState({s: Window(n, n) for s, n in DEFAULT_LIMITS.items()})
 
 
-class FakeAlbumList:
-    """Implements ``jobs.work.AlbumList``."""
+class FakeAccount:
+    """Implements ``jobs.steps.Account`` over a FakeImgur."""
 
-    def __init__(self) -> None:
+    def __init__(self, imgur: FakeImgur, db: Database) -> None:
+        self.imgur = imgur
+        self.db = db
         self.is_known = True
         self.failures: list[ImgurfsError] = []
+        self.looks = 0
 
-    async def ensure_fresh(self) -> None:
+    async def ensure_albums(self) -> None:
         """Be fresh, or fail as told."""
         await trio.lowlevel.checkpoint()
         if self.failures:
             raise self.failures.pop(0)
+
+    async def ensure_current(self) -> None:
+        """Be fresh."""
+        await trio.lowlevel.checkpoint()
+
+    async def ensure_images(self) -> None:
+        """Be fresh."""
+        await trio.lowlevel.checkpoint()
+
+    async def albums_now(self) -> None:
+        """Put the albums into the store, or fail as told."""
+        await self.ensure_albums()
+        albums = [
+            Album(i, self.imgur.titles.get(i, ""), int(EPOCH_S))
+            for i in self.imgur.albums
+        ]
+        await self.db.write(lambda c: entries.put_albums(c, albums))
+
+    async def list_album(self, album_id: AlbumId) -> list[ImageId]:
+        """Return what an album holds."""
+        await trio.lowlevel.checkpoint()
+        if album_id not in self.imgur.albums:
+            raise NotFoundError(f"no album {album_id}")
+        return list(self.imgur.albums[album_id])
+
+    async def newest(self, *, since: float) -> list[Image]:
+        """Return the images that are not older."""
+        self.looks += 1
+        await trio.lowlevel.checkpoint()
+        if self.failures:
+            raise self.failures.pop(0)
+        images = reversed(self.imgur.images.values())
+        return [image for image in images if image.datetime_s >= since]
 
 
 @dataclass
@@ -199,11 +290,12 @@ class Bench:
     db: Database
     imgur: FakeImgur
     ledger: FakeLedger
-    albums: FakeAlbumList
+    albums: FakeAccount
     clock: TrioClock
     folder: Folder
     root: Path
     state_dir: Path
+    is_guarded: bool = False
 
     def drainer(self) -> Drainer:
         """Return a drainer as a newly started process would have it."""
@@ -211,11 +303,12 @@ class Bench:
             db=self.db,
             api=self.imgur,
             ledger=self.ledger,
-            albums=self.albums,
+            account=self.albums,
             clock=self.clock,
             executor=InlineExecutor(),
             device_id=b"d" * DEVICE_ID_BYTES,
             lock=FileLock(self.state_dir / "drain.lock"),
+            is_guarded=self.is_guarded,
             rng=random.Random(1),
         )
 
@@ -263,6 +356,12 @@ class Bench:
         return {f"{row['kind']} {row['id']}": row["state"] for row in rows}
 
 
+async def drain_for(b: Bench, seconds: float) -> None:
+    """Let a newly started drainer work for some virtual time."""
+    with trio.move_on_after(seconds):
+        await b.drainer().run()
+
+
 @asynccontextmanager
 async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
     """Open a bench in a temporary directory."""
@@ -282,12 +381,13 @@ async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
         )
     )
     clock = TrioClock(EPOCH_S)
+    imgur = FakeImgur(now=clock.now)
     try:
         yield Bench(
             db=db,
-            imgur=FakeImgur(),
+            imgur=imgur,
             ledger=FakeLedger(clock),
-            albums=FakeAlbumList(),
+            albums=FakeAccount(imgur, db),
             clock=clock,
             folder=folder,
             root=root,

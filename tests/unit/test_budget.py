@@ -16,13 +16,12 @@ from imgurfs.budget import (
     Scope,
     Wait,
     Window,
-    anchored,
-    begun,
     decide,
     effective,
-    learned,
+    floor_of,
 )
 from imgurfs.model import Lane, RequestClass, RequestKind
+from imgurfs.windows import anchored, begun, learned
 
 NOW = 1_800_000_000.0
 READ = RequestClass(RequestKind.READ, Lane.INTERACTIVE)
@@ -61,7 +60,7 @@ def test_costs() -> None:
     ("strikes", "kept"), [(0, 375), (1, 625), (2, 1250), (3, 2500)]
 )
 def test_upload_floor_grows_with_strikes(strikes: int, kept: int) -> None:
-    """Uploads leave 3, 5, 10, 20 % of the client's day; reads may go on."""
+    """S19: uploads leave 3, 5, 10, 20 % of the client's day; reads may go on."""
     end = {"reset_at": NOW + 100.0, "is_learned": True}
     state = full(strikes=strikes)
     just = with_window(state, Scope.CLIENT, remaining=kept + 10, **end)
@@ -74,7 +73,7 @@ def test_upload_floor_grows_with_strikes(strikes: int, kept: int) -> None:
 
 
 def test_fourth_strike_needs_consent() -> None:
-    """After four strikes uploads are refused until the user says yes."""
+    """S19: after four strikes uploads are refused until the user says yes."""
     assert isinstance(decide(full(strikes=4), UPLOAD, NOW), Refuse)
     assert isinstance(decide(full(strikes=4), READ, NOW), Allow)
     consented = full(strikes=4, has_consent=True)
@@ -83,7 +82,10 @@ def test_fourth_strike_needs_consent() -> None:
 
 def test_refresh_leaves_the_window_to_uploads() -> None:
     """Refreshing stops where uploads go on; the floor shrinks as the window ends."""
-    state = with_window(full(), Scope.USER, remaining=60, reset_at=NOW + 3600.0)
+    little = {"remaining": 60, "reset_at": NOW + 3600.0}
+    begun_share = with_window(full(), Scope.USER, **little)
+    assert isinstance(decide(begun_share, REFRESH, NOW), Allow)
+    state = with_window(full(), Scope.USER, lane_use={Lane.REFRESH: 10}, **little)
     decision = decide(state, REFRESH, NOW)
     assert isinstance(decision, Wait)
     assert isinstance(decide(state, UPLOAD, NOW), Allow)
@@ -116,7 +118,8 @@ def test_clock_set_back() -> None:
 def test_windows_end_late_rather_than_early() -> None:
     """A guessed end moves to the first answer; a learned one keeps a margin."""
     window = begun(Window(limit=50, remaining=50), Scope.UPLOAD, NOW)
-    assert window.reset_at == NOW + 3600 + limits.RESET_MARGIN_S
+    latest_s = limits.UPLOAD_TIMEOUT_S + 3600 + limits.RESET_MARGIN_S
+    assert window.reset_at == NOW + latest_s
     later = anchored(window, Scope.UPLOAD, NOW + 300)
     assert later.reset_at == NOW + 3900 + limits.RESET_MARGIN_S
     assert anchored(later, Scope.UPLOAD, NOW + 400) == later
@@ -167,3 +170,33 @@ def test_a_limit_below_the_cost_is_refused() -> None:
     """Waiting does not help when the whole window is too small."""
     state = with_window(full(), Scope.USER, limit=9, remaining=9)
     assert isinstance(decide(state, UPLOAD, NOW), Refuse)
+
+
+@pytest.mark.parametrize(
+    ("strikes", "lane", "is_allowed"),
+    [
+        (0, Lane.REFRESH, True),
+        (1, Lane.REFRESH, False),
+        (1, Lane.INTERACTIVE, True),
+        (2, Lane.INTERACTIVE, True),
+        (3, Lane.INTERACTIVE, False),
+        (3, Lane.CONTROL, True),
+    ],
+)
+def test_reads_keep_away_from_the_end_as_strikes_add_up(
+    strikes: int, lane: Lane, is_allowed: bool
+) -> None:
+    """Somebody else may have emptied the day: who risks a strike for it gets fewer."""
+    state = with_window(
+        full(strikes=strikes), Scope.CLIENT, remaining=375, reset_at=NOW + 600.0
+    )
+    decision = decide(state, RequestClass(RequestKind.READ, lane), NOW)
+    assert isinstance(decision, Allow) == is_allowed
+
+
+def test_what_is_kept_of_an_hour_does_not_grow_with_the_limit() -> None:
+    """At 2,000 credits an hour a backlog leaves thirty, of the day its share."""
+    assert floor_of(Scope.USER, 500, Lane.BULK) == 30.0
+    assert floor_of(Scope.USER, 2000, Lane.BULK) == 30.0
+    assert floor_of(Scope.CLIENT, 12_500, Lane.BULK) == 750.0
+    assert floor_of(Scope.USER, 2000, Lane.REFRESH) == 400.0

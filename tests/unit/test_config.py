@@ -47,7 +47,7 @@ def test_example_uncommented_equals_the_defaults_and_is_complete() -> None:
         ("[account]\nclient_id = 1\n", 2, ["account.client_id"]),
         ("[sync]\nsettle_s = -1\n", 2, ["settle_s"]),
         ("[sync]\nsettle_s = nan\n", 2, ["settle_s"]),
-        ("[budget]\nuploads_per_hour = 0\n", 2, ["uploads_per_hour"]),
+        ("[budget]\nuploads_per_hour = -1\n", 2, ["uploads_per_hour"]),
         ("[cache]\nsize_max = 'much'\n", 2, ["much", "GiB"]),
         ("[[folder]]\npath = 'relative'\n", 2, ["relative", "absolute"]),
         ("[[folder]]\npath = '/x'\nalbums = 'one:'\n", 3, ["albums"]),

@@ -103,7 +103,7 @@ async def test_no_album_is_made_beside_an_unknown_list(
 ) -> None:
     """While the account's albums cannot be listed, no directory's upload is sent."""
     async with bench(tmp_path) as b:
-        b.albums.failures = [OutageError("a page came instead")]
+        b.albums.failures = [OutageError("a page came instead")] * 100
         b.write_file("trip/0.gif")
         await b.queue("trip/0.gif")
         await b.drainer().run_until_idle()
@@ -278,7 +278,7 @@ async def test_one_drainer_per_account(tmp_path: Path) -> None:
 
 
 async def test_delete_after_grace(tmp_path: Path, autojump_clock: MockClock) -> None:
-    """A delete waits out its grace, then the image is gone everywhere."""
+    """S22: A delete waits out its grace, then the image is gone everywhere."""
     async with bench(tmp_path) as b:
         image_id = await b.delete_of("a.gif", grace_s=600)
         (b.root / "a.gif").unlink()
@@ -294,7 +294,7 @@ async def test_delete_after_grace(tmp_path: Path, autojump_clock: MockClock) -> 
 async def test_delete_is_cancelled_when_the_file_is_back(
     tmp_path: Path, autojump_clock: MockClock
 ) -> None:
-    """A file that exists when its delete is due keeps its image."""
+    """S22: A file that exists when its delete is due keeps its image."""
     async with bench(tmp_path) as b:
         await b.delete_of("a.gif")
         await b.drainer().run_until_idle()

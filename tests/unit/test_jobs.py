@@ -171,7 +171,7 @@ async def test_touched_file_is_not_sent_again(
 async def test_replacing_deletes_the_old_image_last(
     tmp_path: Path, autojump_clock: MockClock
 ) -> None:
-    """A changed file is uploaded first; only then its old image is deleted."""
+    """S7: A changed file is uploaded first; only then its old image is deleted."""
     async with bench(tmp_path) as b:
         b.write_file("a.gif")
         await b.queue("a.gif")
@@ -190,7 +190,9 @@ async def test_replacing_deletes_the_old_image_last(
 async def test_image_in_a_foreign_album_is_kept(
     tmp_path: Path, autojump_clock: MockClock
 ) -> None:
-    """An image that somebody put into another album is not deleted with its file."""
+    """S23: an image that somebody put into another album is not deleted with its
+    file.
+    """
     async with bench(tmp_path) as b:
         image_id = await b.delete_of("a.gif")
         album = Album(AlbumId("theirs"), "Best of", int(EPOCH_S))

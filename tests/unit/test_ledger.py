@@ -10,49 +10,31 @@ import trio
 import trio.testing
 
 from imgurfs import limits
-from imgurfs.budget import Scope
+from imgurfs.budget import OWN_SHARE, Scope
 from imgurfs.clock import TrioClock
 from imgurfs.errors import BudgetError
-from imgurfs.executor import Executor, InlineExecutor, ThreadExecutor
-from imgurfs.model import Credits, Lane, RateHeaders, RequestClass, RequestKind
+from imgurfs.executor import ThreadExecutor
+from imgurfs.model import Credits, Lane, RequestClass, RequestKind
 from imgurfs.store.ledger import SqliteLedger
-
-EPOCH_S = 1_800_000_000.0
-READ = RequestClass(RequestKind.READ, Lane.INTERACTIVE)
-UPLOAD = RequestClass(RequestKind.UPLOAD, Lane.FRESH, is_post=True)
-TOKEN = RequestClass(RequestKind.FREE, Lane.CONTROL)
-
-
-def ledger(
-    tmp_path: Path, account: str = "a", executor: Executor | None = None
-) -> SqliteLedger:
-    """Open the file as another process would."""
-    return SqliteLedger.open(
-        tmp_path / "budget.db",
-        client_id="client",
-        account_key=account,
-        clock=TrioClock(EPOCH_S),
-        executor=executor or InlineExecutor(),
-    )
-
-
-def told(remaining: int, reset_s: float = 3000) -> RateHeaders:
-    """Return user headers."""
-    return RateHeaders(user_limit=500, user_remaining=remaining, user_reset_s=reset_s)
-
-
-async def drain(one: SqliteLedger, count: int) -> int:
-    """Reserve uploads until the budget says no; return how many were granted."""
-    for granted in range(count):
-        try:
-            await one.reserve(UPLOAD)
-        except BudgetError:
-            return granted
-    return count
+from tests.support.ledgers import (
+    EPOCH_S,
+    NOTHING,
+    READ,
+    TOKEN,
+    UPLOAD,
+    SetClock,
+    drain,
+    ledger,
+    next_day,
+    strike,
+    told,
+)
 
 
 async def test_two_processes_share_one_budget(tmp_path: Path) -> None:
-    """Two ledgers over one file together grant what one would, in real threads."""
+    """S17: two ledgers over one file together grant what one would, in real
+    threads.
+    """
     first = ledger(tmp_path, executor=ThreadExecutor())
     second = ledger(tmp_path, executor=ThreadExecutor())
     granted: list[int] = []
@@ -79,7 +61,7 @@ async def test_reservation_outlives_the_process(
     before.close()
     after = ledger(tmp_path)
     assert after.state().windows[Scope.USER].reserved == 10
-    await trio.sleep(3600 + limits.RESET_MARGIN_S)
+    await trio.sleep(3600 + limits.RESET_MARGIN_S + limits.UPLOAD_TIMEOUT_S)
     assert after.state().windows[Scope.USER].reserved == 0
     assert after.state().windows[Scope.CLIENT].reserved == 10
     after.close()
@@ -143,13 +125,13 @@ async def test_strikes_count_once_a_window(
 ) -> None:
     """Requests refused together are one strike; the next day's is another."""
     one = ledger(tmp_path)
-    await one.strike()
+    await strike(one)
     await trio.sleep(30)
-    await one.strike()
+    await strike(one)
     assert one.state().strikes == 1
     for day in range(3):
-        await trio.sleep_until(trio.current_time() + 86_500)
-        await one.strike()
+        await next_day()
+        await strike(one)
         assert one.state().strikes == day + 2
     wait = one.peek(UPLOAD)
     assert wait is not None
@@ -167,8 +149,8 @@ async def test_pauses_grow_only(
 ) -> None:
     """A shorter pause does not end a longer one; it ends by itself."""
     one, other = ledger(tmp_path), ledger(tmp_path)
-    await one.pause("upload", EPOCH_S + 600)
-    await one.pause("upload", EPOCH_S + 60)
+    for seconds in (600, 60):
+        await one.throttled(NOTHING, scope="upload", until=EPOCH_S + seconds)
     wait = other.peek(UPLOAD)
     assert wait is not None
     assert wait.until == EPOCH_S + 600
@@ -205,4 +187,113 @@ async def test_free_calls_reserve_nothing(tmp_path: Path) -> None:
     grant = await one.reserve(TOKEN)
     assert grant.id == 0
     assert grant.charge == {}
+    one.close()
+
+
+# --- Time ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("error_s", [7200.0, -7200.0, 400 * 86_400.0])
+async def test_a_clock_that_is_set_moves_no_window(
+    autojump_clock: trio.testing.MockClock, tmp_path: Path, error_s: float
+) -> None:
+    """Imgur's window goes on when the wall clock jumps; waits are told in its time."""
+    clock = SetClock()
+    one = ledger(tmp_path, clock=clock)
+    await one.record(await one.reserve(READ), told(0, reset_s=1000))
+    await trio.sleep(100)
+    clock.error_s = error_s
+    for process in (one, ledger(tmp_path, clock=clock)):
+        wait = process.peek(UPLOAD)
+        assert wait is not None
+        assert wait.until - clock.now() == pytest.approx(902, abs=0.01)
+        reset_at = process.state().windows[Scope.USER].reset_at
+        assert reset_at == pytest.approx(wait.until, abs=0.01)
+        with pytest.raises(BudgetError) as caught:
+            await process.reserve(UPLOAD)
+        assert caught.value.retry_at == pytest.approx(wait.until, abs=0.01)
+    await trio.sleep(903)
+    assert one.peek(UPLOAD) is None
+    one.close()
+
+
+async def test_a_boot_with_a_wrong_clock_strands_nothing(
+    autojump_clock: trio.testing.MockClock, tmp_path: Path
+) -> None:
+    """A reservation made before a boot into the past still ends with its window."""
+    one = ledger(tmp_path)
+    await one.reserve(UPLOAD)
+    one.close()
+    after = ledger(tmp_path, clock=SetClock(-(10**8)), boot_id="the next")
+    assert after.state().windows[Scope.USER].reserved == 10
+    await trio.sleep(3600 + limits.RESET_MARGIN_S + limits.UPLOAD_TIMEOUT_S)
+    assert after.state().windows[Scope.USER].reserved == 0
+    after.close()
+
+
+# --- Consent ------------------------------------------------------------------
+
+
+async def four_strikes(one: SqliteLedger) -> None:
+    """Run into the limit on four days."""
+    for _ in range(4):
+        await strike(one)
+        await next_day()
+
+
+async def test_consent_lasts_until_the_strike_is_forgotten(
+    autojump_clock: trio.testing.MockClock, tmp_path: Path
+) -> None:
+    """S19: the user's word lets uploads go on, in every process, for a month at
+    most.
+    """
+    one, other = ledger(tmp_path), ledger(tmp_path, "b")
+    assert await one.consent() is None
+    await four_strikes(one)
+    assert other.peek(UPLOAD) is not None
+    until = await one.consent()
+    assert until is not None
+    assert other.state().has_consent
+    assert other.peek(UPLOAD) is None
+    assert until == pytest.approx(EPOCH_S + 3 * 87_100 + limits.STRIKE_MEMORY_S, abs=1)
+    await trio.sleep(until - TrioClock(EPOCH_S).now() + 1)
+    assert not one.state().has_consent
+    assert one.state().strikes == 0
+    one.close()
+    other.close()
+
+
+async def test_another_strike_ends_the_consent(
+    autojump_clock: trio.testing.MockClock, tmp_path: Path
+) -> None:
+    """Consent to go on after four is not consent to go on after five."""
+    one = ledger(tmp_path)
+    await four_strikes(one)
+    await one.consent()
+    await strike(one)
+    assert not one.state().has_consent
+    await next_day()
+    with pytest.raises(BudgetError):
+        await one.reserve(UPLOAD)
+    assert await one.consent() is not None
+    await one.reserve(UPLOAD)
+    one.close()
+
+
+async def test_a_backlog_does_not_starve_the_refresher(
+    autojump_clock: trio.testing.MockClock, tmp_path: Path
+) -> None:
+    """S18: with the window down to the uploads' floor, refreshing has a share of
+    its own.
+    """
+    one = ledger(tmp_path)
+    await one.record(await one.reserve(READ), told(25, reset_s=3600))
+    assert one.peek(UPLOAD) is not None
+    refresh = RequestClass(RequestKind.READ, Lane.REFRESH)
+    granted = 0
+    while one.peek(refresh) is None:
+        await one.record(await one.reserve(refresh), told(24 - granted, reset_s=3600))
+        granted += 1
+    assert granted == 500 * OWN_SHARE[Lane.REFRESH]
+    assert one.peek(READ) is None
     one.close()

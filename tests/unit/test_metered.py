@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+from datetime import UTC, datetime
+from email.utils import format_datetime
 from pathlib import Path
 
 import httpx
@@ -20,6 +22,8 @@ from tests.support.connected import API_URL, CDN_URL, connected
 
 READ = RequestClass(RequestKind.READ, Lane.CONTROL)
 CDN = RequestClass(RequestKind.CDN, Lane.INTERACTIVE)
+UPLOAD = RequestClass(RequestKind.UPLOAD, Lane.BULK, is_post=True)
+TOKEN = RequestClass(RequestKind.FREE, Lane.CONTROL)
 
 
 @pytest.mark.parametrize(
@@ -166,3 +170,110 @@ def test_cdn_hosts() -> None:
         ("http://127.0.0.1:8082/a.png", False),
     ):
         assert is_cdn(httpx.URL(url), hosts) is expected
+
+
+# --- What each refusal does to the budget -----------------------------------------
+
+
+HOUR = {"X-RateLimit-UserLimit": "500", "X-RateLimit-UserReset": "1200"}
+USED_UP = {**HOUR, "X-RateLimit-UserRemaining": "0"}
+DAY_OVER = {
+    "X-RateLimit-ClientLimit": "12500",
+    "X-RateLimit-ClientRemaining": "0",
+    "X-RateLimit-ClientReset": "40000",
+}
+NO_POSTS = {
+    "X-Post-Rate-Limit-Limit": "1250",
+    "X-Post-Rate-Limit-Remaining": "0",
+    "X-Post-Rate-Limit-Reset": "900",
+}
+
+
+def said(status: int, message: str = "", **fields: object) -> FaultRule:
+    """Return a rule that answers every request with a refusal."""
+    values = {"action": Action.STATUS, "status": status, "message": message, **fields}
+    return FaultRule(**values)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("rule", "pauses", "strikes"),
+    [
+        (
+            said(400, "You are uploading too fast. Please wait 7 more minutes."),
+            {"upload": 420},
+            0,
+        ),
+        (
+            said(429, "You are uploading too fast. Please wait 59 more minutes."),
+            {"upload": 3540},
+            0,
+        ),
+        (said(400, "Uploading file too fast!"), {"upload": 3600}, 0),
+        (said(429, "Too Many Requests", headers=USED_UP), {"user": 1202}, 0),
+        (said(403, "Forbidden", headers=USED_UP), {"user": 1202}, 0),
+        (said(429, "Too Many Requests", headers=NO_POSTS), {"posts": 902}, 0),
+        (said(429, "Too Many Requests", headers=DAY_OVER), {"client": 40_002}, 1),
+        (said(429, "Too Many Requests"), {"capacity": 600}, 0),
+        (said(403, "Imgur is temporarily over capacity."), {"capacity": 600}, 0),
+        (said(503, "Imgur is temporarily over capacity."), {}, 0),
+        (FaultRule(action=Action.HTML, status=502, body="<h1>502</h1>"), {}, 0),
+        (said(401, "The access token provided is invalid."), {}, 0),
+        (said(403, "Malformed auth header"), {}, 0),
+        (said(400, "File type invalid", headers=HOUR), {}, 0),
+        (said(413, "file is over the size limit"), {}, 0),
+        (said(415, "File type invalid"), {}, 0),
+        (said(417, "Internal expectation failed"), {}, 0),
+        (said(500, "oops"), {}, 0),
+    ],
+    ids=lambda value: (
+        f"{value.status} {value.message}".strip()
+        if isinstance(value, FaultRule)
+        else ""
+    ),
+)
+async def test_what_a_refusal_pauses(
+    autojump_clock: trio.testing.MockClock,
+    tmp_path: Path,
+    rule: FaultRule,
+    pauses: dict[str, float],
+    strikes: int,
+) -> None:
+    """Each kind of refusal silences what it is about, as long as it says, no more."""
+    async with connected(tmp_path) as side:
+        side.emulator.faults.replace((rule,))
+        answer = await side.http.post(
+            f"{API_URL}/3/image", extensions={"imgurfs": UPLOAD}
+        )
+        assert answer.status_code == rule.status
+        state = side.ledger.state()
+        left_s = {
+            scope: until - side.clock.now() for scope, until in state.pauses.items()
+        }
+        assert left_s == pytest.approx(pauses, abs=1)
+        assert state.strikes == strikes
+        assert (side.ledger.peek(UPLOAD) is None) == (not pauses)
+        # Tokens are refreshed all the same; reads mind what concerns them.
+        assert side.ledger.peek(TOKEN) is None
+        is_about_uploads = not pauses.keys() & {"user", "client", "capacity"}
+        assert (side.ledger.peek(READ) is None) == is_about_uploads
+
+
+async def test_a_reset_as_an_epoch_is_on_imgurs_clock(tmp_path: Path) -> None:
+    """Our clock may be wrong: an epoch is compared with the answer's own date."""
+    async with connected(tmp_path) as side:
+        at = datetime(2030, 5, 6, 12, 0, tzinfo=UTC)
+        headers = {
+            "Date": format_datetime(at, usegmt=True),
+            "X-RateLimit-UserLimit": "500",
+            "X-RateLimit-UserRemaining": "77",
+            "X-RateLimit-UserReset": str(int(at.timestamp()) + 1500),
+        }
+        rule = said(
+            200, body='{"data":{},"success":true,"status":200}', headers=headers
+        )
+        side.emulator.faults.replace((rule,))
+        await side.http.get(f"{API_URL}/3/credits", extensions={"imgurfs": READ})
+        window = side.ledger.state().windows[Scope.USER]
+        assert window.remaining == 77
+        assert window.reset_at is not None
+        assert window.reset_at - side.clock.now() == pytest.approx(1502, abs=2)

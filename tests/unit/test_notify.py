@@ -18,15 +18,22 @@ def listen(address: str) -> socket.socket:
 
 
 def test_states_arrive_as_datagrams(tmp_path: Path) -> None:
-    """READY, STATUS and STOPPING arrive, a status always in one line."""
+    """Each state arrives, a status always in one line."""
     with listen(str(tmp_path / "n")) as server:
         notifier = Notifier({"NOTIFY_SOCKET": str(tmp_path / "n")})
         notifier.ready()
         notifier.status("two\nlines")
         notifier.watchdog()
+        notifier.reloading(12.5)
         notifier.stopping()
-        got = [server.recv(100) for _ in range(4)]
-    assert got == [b"READY=1", b"STATUS=two lines", b"WATCHDOG=1", b"STOPPING=1"]
+        got = [server.recv(100) for _ in range(5)]
+    assert got == [
+        b"READY=1",
+        b"STATUS=two lines",
+        b"WATCHDOG=1",
+        b"RELOADING=1\nMONOTONIC_USEC=12500000",
+        b"STOPPING=1",
+    ]
 
 
 def test_abstract_address() -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from imgurfs.executor import InlineExecutor, ThreadLane
+from imgurfs.jobs.rota import Rota
 from imgurfs.model import JobId, Lane
 from imgurfs.store import outbox
 from imgurfs.store.database import Connection, Database
@@ -55,7 +56,10 @@ def put(
 
 def due(c: Connection, *, kind: str = "upload", now: float = 100.0) -> list[JobId]:
     """Return the ids of what may run."""
-    return [j.id for j in outbox.candidates(c, kind=kind, now=now, limit=100)]
+    jobs = Rota().next_jobs(
+        c, kind=kind, now=now, room=100, in_flight=(), may_run=lambda _: True
+    )
+    return [job.id for job in jobs]
 
 
 def test_key_is_taken_until_the_job_is_settled(db: Database) -> None:
@@ -211,5 +215,81 @@ def test_large_group_is_no_burden(db: Database) -> None:
         began = time.perf_counter()
         assert due(c) == ids[:1]
         assert time.perf_counter() - began < 1.0
+
+    db.write_blocking(check)
+
+
+def test_turns_are_taken_in_rotation(db: Database) -> None:
+    """S18: folders and directories are served one after the other, each oldest
+    first.
+    """
+
+    def check(c: Connection) -> None:
+        for turn in ("1:a", "1:a", "1:a", "1:b", "2:a"):
+            outbox.put(
+                c, kind="upload", lane=Lane.BULK, payload="{}", turn=turn, now=1.0
+            )
+        rota = Rota()
+
+        def one() -> JobId:
+            (job,) = rota.next_jobs(
+                c, kind="upload", now=1.0, room=1, in_flight=(), may_run=lambda _: True
+            )
+            outbox.finish(c, job.id, now=1.0)
+            return job.id
+
+        assert [one() for _ in range(5)] == [1, 4, 5, 2, 3]
+
+    db.write_blocking(check)
+
+
+def test_budget_refuses_a_lane_and_not_the_kind(db: Database) -> None:
+    """What the budget refuses to bulk uploads it may allow to fresh ones."""
+
+    def check(c: Connection) -> None:
+        bulk, fresh = put(c), put(c, lane=Lane.FRESH)
+        jobs = Rota().next_jobs(
+            c,
+            kind="upload",
+            now=1.0,
+            room=9,
+            in_flight=(),
+            may_run=lambda lane: lane is Lane.FRESH,
+        )
+        assert [job.id for job in jobs] == [fresh]
+        assert bulk != fresh
+
+    db.write_blocking(check)
+
+
+def test_held_deletions_are_not_claimed(db: Database) -> None:
+    """What the guard holds neither runs nor can be claimed; approved it does."""
+
+    def check(c: Connection) -> None:
+        job_id = put(c, kind="delete_image")
+        outbox.set_guard(c, job_id, "held")
+        assert due(c, kind="delete_image") == []
+        assert outbox.claim(c, job_id, now=2.0) is None
+        outbox.set_guard(c, job_id, "approved")
+        assert due(c, kind="delete_image") == [job_id]
+        assert outbox.claim(c, job_id, now=2.0) is not None
+
+    db.write_blocking(check)
+
+
+def test_sent_again_with_its_marker(db: Database) -> None:
+    """Only what is unknown or dead is sent again, and it keeps marker and age."""
+
+    def check(c: Connection) -> None:
+        job_id = put(c, key="k")
+        assert not outbox.send_again(c, job_id, now=2.0, reason="why")
+        outbox.claim(c, job_id, now=2.0, marker="m")
+        outbox.mark_unknown(c, job_id, error="cut", look_at=122.0)
+        outbox.looked(c, job_id, look_at=182.0)
+        assert outbox.send_again(c, job_id, now=190.0, reason="not found")
+        job = outbox.job(c, job_id)
+        assert job is not None
+        assert (job.state, job.marker, job.first_sent_at) == ("queued", "m", 2.0)
+        assert (job.attempts, job.looks) == (1, 0)
 
     db.write_blocking(check)

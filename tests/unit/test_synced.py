@@ -10,7 +10,7 @@ from imgurfs.model import AlbumId, ImageId
 from imgurfs.store import synced
 from imgurfs.store.database import Connection, Database
 from imgurfs.store.schema import STATE_SCHEMA
-from imgurfs.store.synced import SkippedFile, SyncedFile
+from imgurfs.store.synced import SkippedFile, SyncedDirectory, SyncedFile
 
 FILE = SyncedFile(
     path=b"a\xff/b.gif",
@@ -95,10 +95,14 @@ def test_album_of_a_directory(tmp_path: Path) -> None:
 
     def check(c: Connection) -> None:
         folder = synced.bind_folder(c, b"/f", device=1, inode=2).id
-        synced.put_directory(c, folder, b"d", AlbumId("one"))
-        synced.put_directory(c, folder, b"d", AlbumId("two"))
+        synced.put_directory(c, folder, b"d", AlbumId("one"), title="d")
+        synced.put_directory(c, folder, b"d", AlbumId("two"), title="d")
+        synced.identify_directory(c, folder, b"d", device=3, inode=4)
         synced.forget_directory(c, folder, b"d", AlbumId("one"))
-        assert synced.directories(c, folder) == {b"d": "two"}
+        assert synced.directories(c, folder) == {
+            b"d": SyncedDirectory(b"d", AlbumId("two"), 3, 4, "d")
+        }
+        assert synced.directories_of_album(c, AlbumId("two")) == [(folder, b"d")]
         synced.forget_directory(c, folder, b"d", AlbumId("two"))
         assert synced.album_of(c, folder, b"d") is None
 

@@ -1,0 +1,1 @@
+"""The planner's values and rules, one module each; ``planner`` offers them all."""

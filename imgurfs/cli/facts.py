@@ -1,0 +1,254 @@
+"""What ``imgurfs status`` knows: gathered from the databases, as JSON can carry it.
+
+Not a command and prints nothing. Asks nobody, so it works when nothing runs and when
+there is no network.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from typing import TYPE_CHECKING, Any
+
+from imgurfs.cli.words import finite
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from imgurfs.cli.opened import Opened
+    from imgurfs.control import Waiting
+    from imgurfs.paths import AccountPaths
+    from imgurfs.store.database import Connection
+    from imgurfs.store.ledger import SqliteLedger
+    from imgurfs.store.outbox import Job
+    from imgurfs.store.outbox_lists import Tally
+
+#: Rows of each list that are shown; the numbers count all.
+SHOWN_MAX = 10
+
+
+def gather(state: Opened) -> dict[str, Any]:
+    """Return everything about one account; docs/COMMANDS.md tells every key."""
+    from imgurfs import control
+    from imgurfs.cli.forecast import of_queue
+    from imgurfs.store import meta, nodes, notices, outbox_lists
+
+    c, now = state.reader, state.clock.now()
+    totals = nodes.totals(c)
+    account = meta.account_of(c)
+    paused = control.paused_until(c, now=now)
+    tell = state.waiting_teller()
+    waits = [(one, tell(one)) for one in outbox_lists.tallies(c, now=now)]
+    facts: dict[str, Any] = {
+        "account": {
+            "name": account.url if account else "",
+            "id": account.id if account else None,
+        },
+        "processes": _processes(state.places),
+        "tree": {
+            "albums": totals.albums,
+            "images": totals.images,
+            "albums_listed_at": meta.get_time(c, "albums_listed_at"),
+            "images_listed_at": meta.get_time(c, "images_listed_at"),
+            "brake": meta.get(c, "brake"),
+        },
+        "queue": _queue(c),
+        "sending": _sending(c),
+        "left": _left(waits),
+        "waits": [_wait(*one) for one in waits],
+        "eta": of_queue(state, [one for one, _ in waits]),
+        "paused": None if paused is None else {"until": finite(paused)},
+        "deletions": _deletions(c),
+        "guard": _guard(c),
+        "notices": notices.everything(c),
+        "skipped": _skipped(c),
+        "budget": None if state.ledger is None else _budget(state.ledger),
+    }
+    return {**facts, "attention": _attention(facts)}
+
+
+def _processes(places: AccountPaths) -> dict[str, Any]:
+    from imgurfs.locks import FileLock
+
+    daemon, drain = FileLock(places.daemon_lock), FileLock(places.drain_lock)
+    return {
+        "daemon": None if daemon.is_free() else int(daemon.holder() or 0),
+        "sending": None if drain.is_free() else int(drain.holder() or 0),
+    }
+
+
+def _queue(c: Connection) -> dict[str, Any]:
+    from imgurfs.store import outbox, outbox_lists
+
+    numbers = outbox.statistics(c)
+    unknown = outbox_lists.listed(c, states=[outbox.JobState.UNKNOWN], limit=SHOWN_MAX)
+    dead = outbox_lists.rejected(c)
+    return {
+        "queued": numbers.queued,
+        "sending": numbers.sending,
+        "unknown": numbers.unknown,
+        "done": numbers.done,
+        "dead": len(dead),
+        "next_due_at": finite(numbers.next_due_at),
+        "outcome_unknown": [_job(job) for job in unknown],
+        "rejected": [_job(job) for job in dead[:SHOWN_MAX]],
+    }
+
+
+def _job(job: Job) -> dict[str, Any]:
+    from imgurfs.jobs.queueing import describe
+
+    return {
+        "id": job.id,
+        "kind": job.kind,
+        "key": job.key,
+        "what": describe(job),
+        "error": job.error,
+    }
+
+
+def _sending(c: Connection) -> list[dict[str, Any]]:
+    from imgurfs.store import outbox_lists
+    from imgurfs.store.outbox import JobState
+
+    jobs = outbox_lists.listed(c, states=[JobState.SENDING])
+    return [
+        {**_job(job), "sent_at": job.sent_at, "size_bytes": job.size_bytes}
+        for job in jobs
+    ]
+
+
+def _left(waits: list[tuple[Tally, Waiting]]) -> dict[str, int]:
+    from imgurfs.jobs import queueing
+
+    def count(*kinds: str) -> int:
+        return sum(one.count for one, _ in waits if one.kind in kinds)
+
+    uploads = [one for one, _ in waits if one.kind == queueing.UPLOAD]
+    return {
+        "files": count(queueing.UPLOAD),
+        "bytes": sum(one.size_bytes for one in uploads),
+        "album_calls": count(
+            queueing.CREATE_ALBUM, queueing.MEMBERS, queueing.UPDATE_ALBUM
+        ),
+        "deletions": count(queueing.DELETE_IMAGE),
+    }
+
+
+def _wait(one: Tally, waiting: Waiting) -> dict[str, Any]:
+    return {
+        "waits_for": waiting.cause.value,
+        "until": finite(waiting.until),
+        "reason": waiting.reason,
+        "kind": one.kind,
+        "count": one.count,
+        "bytes": one.size_bytes,
+        "needs_user": waiting.needs_user,
+    }
+
+
+def _deletions(c: Connection) -> dict[str, Any]:
+    from imgurfs.jobs import queueing
+    from imgurfs.store import outbox_lists, synced
+    from imgurfs.store.outbox import JobState
+
+    kind = queueing.DELETE_IMAGE
+    states = [JobState.QUEUED]
+    jobs = []
+    for job in outbox_lists.listed(c, states=states, kind=kind, limit=SHOWN_MAX):
+        image_id = queueing.decode(job, queueing.DeleteImagePayload).image_id
+        paths = [path for _, path in synced.paths_of(c, image_id)]
+        jobs.append(
+            {
+                "id": job.id,
+                "image_id": image_id,
+                "files": [path.decode("utf-8", "backslashreplace") for path in paths],
+                "at": finite(job.not_before),
+                "guard": job.guard,
+            }
+        )
+    return {"count": outbox_lists.count(c, states=states, kind=kind), "jobs": jobs}
+
+
+def _guard(c: Connection) -> dict[str, Any] | None:
+    from imgurfs.jobs import guard
+
+    found = guard.report(c)
+    if found is None:
+        return None
+    return {
+        "count": found.count,
+        "reasons": list(found.reasons),
+        "samples": list(found.samples),
+        "since_at": found.since_at,
+    }
+
+
+def _skipped(c: Connection) -> dict[str, Any]:
+    from imgurfs.store import synced
+
+    rows = [
+        {"path": os.fsdecode(folder.path + b"/" + path), "reason": file.reason}
+        for folder in synced.folders(c)
+        for path, file in sorted(synced.skipped(c, folder.id).items())
+    ]
+    return {"count": len(rows), "files": rows[:SHOWN_MAX]}
+
+
+def _budget(ledger: SqliteLedger) -> dict[str, Any]:
+    from imgurfs.budget import needs_consent
+
+    state = ledger.state()
+    windows = {
+        scope.value: {
+            "limit": window.limit,
+            "spendable": window.spendable,
+            "reserved": window.reserved,
+            "reset_at": window.reset_at,
+        }
+        for scope, window in state.windows.items()
+    }
+    # JSON knows no infinity: null is "until somebody decides".
+    pauses = {s: u if math.isfinite(u) else None for s, u in state.pauses.items()}
+    return {
+        "windows": windows,
+        "pauses": pauses,
+        "strikes": state.strikes,
+        "needs_consent": needs_consent(state),
+    }
+
+
+def _attention(facts: dict[str, Any]) -> list[dict[str, str]]:
+    """Return what is stuck or needs a decision, and what to do about it."""
+    found = [*_stopped(facts), *_asked(facts)]
+    texts = [facts["notices"][topic] for topic in sorted(facts["notices"])]
+    if facts["tree"]["brake"]:
+        texts.append(facts["tree"]["brake"])
+    found += [(text, "") for text in texts]
+    return [{"what": what, "do": do} for what, do in found]
+
+
+def _stopped(facts: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield what keeps everything from being sent."""
+    processes, left = facts["processes"], facts["left"]
+    is_idle = not processes["daemon"] and not processes["sending"]
+    if is_idle and (left["files"] or left["album_calls"] or left["deletions"]):
+        yield "nobody is sending what waits", "imgurfs-daemon, or imgurfs sync FOLDER"
+    if facts["paused"] is not None and facts["paused"]["until"] is None:
+        yield "sending is paused", "imgurfs resume"
+    if facts["budget"] is not None and facts["budget"]["needs_consent"]:
+        text = "uploads wait for your consent: Imgur's daily limit was hit too often"
+        yield text, "imgurfs resume --consent"
+
+
+def _asked(facts: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield what single jobs wait for the user to decide."""
+    if facts["guard"] is not None:
+        count = facts["guard"]["count"]
+        yield f"{count} deletion(s) look like a mistake and are held", "imgurfs guard"
+    count = sum(w["count"] for w in facts["waits"] if w["waits_for"] == "decision")
+    if count:
+        yield f"nobody can tell whether {count} job(s) happened", "imgurfs queue"
+    if facts["queue"]["dead"]:
+        count = facts["queue"]["dead"]
+        yield f"Imgur rejected {count} job(s)", "imgurfs queue --dead"

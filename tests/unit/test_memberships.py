@@ -1,0 +1,133 @@
+"""Memberships in albums: the fewest calls, in the right order, believed when seen."""
+
+from __future__ import annotations
+
+import functools
+from pathlib import Path
+
+import pytest
+from trio.testing import MockClock
+
+from imgurfs.errors import OutageError
+from imgurfs.jobs import queueing
+from imgurfs.jobs.queueing import UpdateAlbumPayload
+from imgurfs.model import Album, AlbumId, ImageId
+from imgurfs.store import entries, membership, notices
+from imgurfs.tree import changes
+from tests.support.jobbing import EPOCH_S, Bench, bench, drain_for
+
+
+async def two_albums(b: Bench, images: int = 2) -> tuple[AlbumId, AlbumId]:
+    """Upload images into album x, and make an album y with one more."""
+    for n in range(images):
+        b.write_file(f"x/{n}.gif")
+        await b.queue(f"x/{n}.gif")
+    b.write_file("y/y.gif")
+    await b.queue("y/y.gif")
+    await b.drainer().run_until_idle()
+    by_title = {title: album for album, title in b.imgur.titles.items()}
+    b.imgur.calls.clear()
+    return by_title["x"], by_title["y"]
+
+
+async def move(b: Bench, image: ImageId, source: AlbumId, target: AlbumId) -> None:
+    """Ask for an image to be in another album."""
+    now = b.clock.now()
+
+    def write(c: object) -> None:
+        w = b.db._writer
+        membership.want(w, target, image, now=now)
+        membership.unwant(w, source, image, now=now)
+        queueing.queue_members(w, source, now=now)
+        queueing.queue_members(w, target, now=now)
+
+    await b.db.write(write)
+
+
+async def test_moves_coalesce(tmp_path: Path, autojump_clock: MockClock) -> None:
+    """S14: many moves are one call for each album; there and back again is none."""
+    async with bench(tmp_path) as b:
+        x, y = await two_albums(b, images=20)
+        for image in list(b.imgur.albums[x]):
+            await move(b, image, x, y)
+        await drain_for(b, 30)
+        assert sorted(b.imgur.calls) == [f"add 20 {y}", f"remove 20 {x}"]
+        assert b.imgur.calls[0].startswith("add")
+        b.imgur.calls.clear()
+        image = b.imgur.albums[y][0]
+        await move(b, image, y, x)
+        await move(b, image, x, y)
+        await drain_for(b, 30)
+        assert b.imgur.calls == []
+
+
+async def test_an_image_is_never_in_no_album(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    """S15: while adding fails nothing is removed."""
+    async with bench(tmp_path) as b:
+        x, y = await two_albums(b)
+        image = b.imgur.albums[x][0]
+        await move(b, image, x, y)
+        b.imgur.failures = [OutageError("500")] * 3
+        await drain_for(b, 120)
+        assert b.imgur.calls == [f"add 1 {y}"] * 4 + [f"remove 1 {x}"]
+
+
+async def test_a_membership_counts_when_a_listing_shows_it(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    """S16: when Imgur says yes and does nothing it is asked again, then the user is
+    told.
+    """
+    async with bench(tmp_path) as b:
+        x, y = await two_albums(b)
+        b.imgur.is_lying = True
+        image = b.imgur.albums[x][0]
+        await b.db.write(lambda c: membership.want(c, y, image, now=b.clock.now()))
+        await b.db.write(lambda c: queueing.queue_members(c, y, now=b.clock.now()))
+        await drain_for(b, 300)
+        assert b.imgur.calls == [f"add 1 {y}"] * 3
+        (text,) = notices.everything(b.db.reader).values()
+        assert "does not put into" in text
+        assert membership.one(b.db.reader, y, image) is None
+
+
+async def test_what_somebody_took_out_stays_out(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    """S8, S16: A membership that was seen once and is gone was ended on Imgur:
+    reported.
+    """
+    async with bench(tmp_path) as b:
+        x, _ = await two_albums(b)
+        await drain_for(b, 30)
+        b.imgur.albums[x].pop()
+        await b.db.write(lambda c: queueing.queue_verify(c, x, now=b.clock.now()))
+        await drain_for(b, 60)
+        assert len(b.imgur.albums[x]) == 1
+        assert b.imgur.calls == []
+        (text,) = notices.everything(b.db.reader).values()
+        assert "taken out" in text
+
+
+@pytest.mark.parametrize("count", [1, 3])
+async def test_a_title_is_given_once(
+    tmp_path: Path, autojump_clock: MockClock, count: int
+) -> None:
+    """Several new titles of one album are one call with the last."""
+    async with bench(tmp_path) as b:
+        album = Album(AlbumId("one"), "old", int(EPOCH_S))
+        b.imgur.titles[album.id] = "old"
+        await b.db.write(
+            lambda c: changes.album_created(c, album, images=[], now=EPOCH_S)
+        )
+        for n in range(count):
+            payload = UpdateAlbumPayload(album.id, f"new {n}")
+            ask = functools.partial(
+                queueing.queue_update_album, payload=payload, now=EPOCH_S
+            )
+            await b.db.write(ask)
+        await drain_for(b, 30)
+        assert b.imgur.calls == [f"title new {count - 1} one"]
+        assert entries.albums_by_title(b.db.reader, f"new {count - 1}")
