@@ -122,11 +122,12 @@ class UploadWorker:
         reader = self._db.reader
         marker = make_marker(record.digest, self._device_id)
         others = outbox.unknown_with_marker(reader, str(marker))
-        on_the_way = self._on_the_way.get(str(marker), job.id)
-        if on_the_way != job.id or any(other.id != job.id for other in others):
-            return Later(
-                limits.SETTLE_S, "the same content is on its way", is_usual=True
-            )
+        known_at = [other.not_before for other in others if other.id != job.id]
+        if known_at or self._on_the_way.get(str(marker), job.id) != job.id:
+            # What becomes of an unknown outcome is looked for at its own time.
+            ahead_s = max(known_at, default=0.0) - self._clock.now()
+            wait_s = min(max(ahead_s, limits.SETTLE_S), limits.QUARANTINE_S)
+            return Later(wait_s, "the same content is on its way", is_usual=True)
         image_id = content.image_with(reader, record.digest, may_share=payload.dedupe)
         if image_id is not None:
             found = replace(record, image_id=image_id)

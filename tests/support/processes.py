@@ -171,5 +171,5 @@ def wait_until(condition: Callable[[], bool], *, log: Path) -> None:
     deadline = time.monotonic() + _WAIT_S
     while not condition():
         assert time.monotonic() < deadline, log.read_text()
-        # Other processes need the machine too.
-        threading.Event().wait(0.05)
+        # Asking may cost the account a credit, and other processes need the machine.
+        threading.Event().wait(0.2)
