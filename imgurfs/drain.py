@@ -106,7 +106,9 @@ class Drainer:
             is_guarded=is_guarded,
             on_settled=on_settled,
         )
-        self._resolver = Resolver(tools, quarantine_s=quarantine_s)
+        self._resolver = Resolver(
+            tools, quarantine_s=quarantine_s, on_settled=on_settled
+        )
         self._rota = Rota()
         self._reviewed = (0, 0, 0)
         self._in_flight: set[JobId] = set()

@@ -252,17 +252,24 @@ class Daemon:
         drained.set()
 
     def _note_settled(self, job: Job) -> None:
-        """Look again at a file that was not sent as it is now."""
+        """Look again at a file that is not, or not any more, what was sent.
+
+        While it was on its way no look said anything about it.
+        """
         if job.kind != queueing.UPLOAD:
             return
         reader, payload = self._services.db.reader, queueing.decode(job, UploadPayload)
-        known = synced.file(reader, payload.folder, payload.path)
         folder = synced.folder(reader, payload.folder)
-        if folder is None or (known is not None and known.digest):
+        watched = self._watched.get(folder.path) if folder is not None else None
+        if folder is None or watched is None:
             return
-        watched = self._watched.get(folder.path)
-        if watched is not None:
-            watched.sync.mark_dirty(parent_of(payload.path))
+        known = synced.file(reader, payload.folder, payload.path)
+        there = disk.identify(folder.path + b"/" + payload.path)
+        if known is not None and there == (
+            known.device, known.inode, known.size_bytes, known.mtime_ns
+        ):  # fmt: skip
+            return
+        watched.sync.mark_dirty(parent_of(payload.path))
 
 
 async def wait_for_signal(stop: trio.Event) -> None:

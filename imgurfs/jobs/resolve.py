@@ -13,6 +13,7 @@ it was created with. What is ambiguous is left to the user: nothing is ever gues
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 
 from imgurfs import crashpoints, limits
 from imgurfs.errors import ForbiddenError, NotFoundError
@@ -39,11 +40,18 @@ _ASKED_PAUSE_S = 6 * 3600.0
 class Resolver:
     """Looks for the effects of unknown jobs. One per drainer, under its lock."""
 
-    def __init__(self, tools: Tools, *, quarantine_s: float) -> None:
+    def __init__(
+        self,
+        tools: Tools,
+        *,
+        quarantine_s: float,
+        on_settled: Callable[[Job], None] | None = None,
+    ) -> None:
         self._db = tools.db
         self._account = tools.account
         self._clock = tools.clock
         self._executor = tools.executor
+        self._on_settled = on_settled
         self._pause_s = min(limits.SECOND_LOOK_S, quarantine_s / 2)
 
     def due_at(self) -> float | None:
@@ -123,6 +131,8 @@ class Resolver:
                 )
 
         await self._db.write(write)
+        if self._on_settled is not None:
+            self._on_settled(job)
 
     async def _record(self, payload: UploadPayload, image: Image) -> SyncedFile:
         """Return what the file was when it was sent, if it still is that."""

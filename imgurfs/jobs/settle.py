@@ -7,7 +7,7 @@ of them belongs to which answer.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import msgspec
 
@@ -20,11 +20,11 @@ from imgurfs.jobs.queueing import (
     UpdateAlbumPayload,
     UploadPayload,
 )
-from imgurfs.model import Album, AlbumId, Image, ImageId
+from imgurfs.model import Album, AlbumId, Image, ImageId, Lane
 from imgurfs.store import entries, membership, notices, outbox, synced
 from imgurfs.store.database import Connection
 from imgurfs.store.outbox import Job
-from imgurfs.store.synced import SkippedFile, SyncedFile
+from imgurfs.store.synced import FolderId, SkippedFile, SyncedFile
 from imgurfs.tree import changes
 
 
@@ -85,7 +85,7 @@ def bind(
 
 def bind_file(
     c: Connection,
-    folder: synced.FolderId,
+    folder: FolderId,
     record: SyncedFile,
     *,
     title: str,
@@ -132,6 +132,7 @@ def touch(
 ) -> None:
     """Record that a file was written but not changed: nothing is sent."""
     synced.put_file(c, payload.folder, record)
+    _retire_replaced(c, payload, record.image_id, now)
     outbox.cancel(c, job.id, now=now, reason="the content is what it was")
 
 
@@ -241,13 +242,43 @@ def forget_album(c: Connection, album_id: AlbumId) -> None:
 # --- Deletions ---------------------------------------------------------------
 
 
-def delete(c: Connection, job: Job, payload: DeleteImagePayload, now: float) -> None:
-    """Record that an image is gone from the account."""
+def delete(
+    c: Connection,
+    job: Job,
+    payload: DeleteImagePayload,
+    *,
+    gone: Collection[tuple[FolderId, bytes]],
+    now: float,
+) -> None:
+    """Record that an image is gone from the account.
+
+    ``gone`` are the files it was when that was decided. One that became it meanwhile
+    (the same content came back) has lost its image and is uploaded again.
+    """
     changes.image_deleted(c, payload.image_id)
     membership.drop_image(c, payload.image_id)
     for folder, path in synced.paths_of(c, payload.image_id):
+        file = synced.file(c, folder, path)
+        assert file is not None
         synced.forget_file(c, folder, path, payload.image_id)
+        if (folder, path) not in gone:
+            _upload_again(c, folder, file, now=now)
     outbox.finish(c, job.id, now=now)
+
+
+def _upload_again(
+    c: Connection, folder: FolderId, file: SyncedFile, *, now: float
+) -> None:
+    title = ""
+    if file.directory is not None:
+        bound = synced.directories(c, folder).get(file.directory)
+        title = bound.title if bound else file.directory.decode("utf-8", "replace")
+    payload = UploadPayload(
+        folder=folder, path=file.path, directory=file.directory, title=title
+    )
+    queueing.queue_upload(
+        c, payload, lane=Lane.FRESH, size_bytes=file.size_bytes, now=now
+    )
 
 
 def keep_image(

@@ -101,7 +101,7 @@ class Worker:
             except NotFoundError:
                 log.info("image %s was gone already", payload.image_id)
             now = self._clock.now()
-            return lambda c: settle.delete(c, job, payload, now)
+            return lambda c: settle.delete(c, job, payload, gone=uses, now=now)
 
         return Ready(send, RequestClass(RequestKind.CHANGE, job.lane))
 

@@ -1,0 +1,96 @@
+"""What happens to a file while it is on its way is looked at when it has arrived."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import trio
+from trio.testing import MockClock
+
+from imgurfs.jobs import queueing, settle
+from imgurfs.store import outbox, synced
+from imgurfs.store.outbox import JobState
+from imgurfs_daemon.watcher import Watcher
+from tests.support.mirrored import mirror
+from tests.support.pictures import small_picture
+
+
+def _keep(file: Path) -> None:
+    assert file.exists()
+
+
+def _write(file: Path) -> None:
+    os.utime(file, (1.0, 1.0))
+
+
+@pytest.mark.parametrize(
+    ("change", "is_looked_at"), [(_keep, False), (Path.unlink, True), (_write, True)]
+)
+async def test_a_file_that_is_not_what_was_sent_is_looked_at_again(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    autojump_clock: MockClock,
+    change: Callable[[Path], None],
+    is_looked_at: bool,
+) -> None:
+    """Its events came while no look could say anything about it."""
+    async with mirror(tmp_path, monkeypatch.setenv) as m:
+        file = m.write("trip/a.png", small_picture("a"))
+        await m.sync()
+        (job,) = (
+            one
+            for one in outbox.recent(m.services.db.reader, JobState.DONE, 9)
+            if one.kind == queueing.UPLOAD
+        )
+        change(file)
+        folder = m.daemon.folders[0]
+        with Watcher(bytes(m.root)) as watcher:
+            folder._watcher = watcher
+            watcher.take()
+            m.daemon._note_settled(job)
+            dirty = watcher.take()
+        assert dirty.scope == (frozenset({b"trip"}) if is_looked_at else frozenset())
+
+
+async def test_content_that_comes_back_while_its_image_goes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock
+) -> None:
+    """A file that became an image just as it was deleted is uploaded again."""
+    async with mirror(
+        tmp_path, monkeypatch.setenv, settings="[sync]\ndelete_grace_s = 1.0\n"
+    ) as m:
+        m.write("trip/a.png", small_picture("a"))
+        m.write("trip/b.png", small_picture("b"))
+        await m.sync()
+        (m.root / "trip/a.png").unlink()
+        await m.daemon.folders[0].sync()
+        db = m.services.db
+        (job,) = outbox.unfinished(db.reader, kind=queueing.DELETE_IMAGE)
+        image_id = queueing.decode(job, queueing.DeleteImagePayload).image_id
+        ((folder, _),) = synced.paths_of(db.reader, image_id)
+        old = synced.file(db.reader, folder, b"trip/a.png")
+        assert old is not None
+        await db.write(lambda c: outbox.claim(c, job.id, now=m.clock.now()))
+        back = m.write("trip/back.png", small_picture("a"))
+        look = await m.daemon.folders[0].sync()
+        assert look.settles_in_s is not None
+        await trio.sleep(look.settles_in_s)
+        await m.daemon.folders[0].sync()
+        assert (folder, b"trip/back.png") in synced.paths_of(db.reader, image_id)
+        await m.services.api.delete_image(image_id, job.lane)
+        await db.write(
+            lambda c: settle.delete(
+                c,
+                job,
+                queueing.decode(job, queueing.DeleteImagePayload),
+                gone=[(folder, b"trip/a.png")],
+                now=m.clock.now(),
+            )
+        )
+        assert not m.holds(small_picture("a"), small_picture("b"))
+        await m.daemon.drainer.run_until_idle(patience_s=600)
+        assert m.holds(small_picture("a"), small_picture("b"))
+        assert back.exists()
