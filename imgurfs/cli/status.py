@@ -17,6 +17,10 @@ from imgurfs.cli.context import Context, pass_context, run_trio
 from imgurfs.cli.words import moment, number, printable, size
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from trio import CancelScope
+
     from imgurfs.cli.live import Sending
     from imgurfs.cli.opened import Opened
 
@@ -66,14 +70,28 @@ def _print(facts: dict[str, Any], *, as_json: bool, is_line: bool = False) -> No
 
 
 async def _watch(state: Opened, as_json: bool) -> None:
-    try:
-        if sys.stdout.isatty() and not as_json:
-            await _watch_terminal(state)
-        else:
-            await _watch_changes(state, as_json=as_json)
-    except KeyboardInterrupt:
-        # How one leaves a live view.
-        return
+    """Watch until Ctrl-C, which is how one leaves a live view.
+
+    As a signal that is waited for: a KeyboardInterrupt may come up anywhere, also
+    where it is swallowed.
+    """
+    import signal
+
+    import trio
+
+    with trio.open_signal_receiver(signal.SIGINT) as signals:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(_end_at_signal, signals, nursery.cancel_scope)
+            if sys.stdout.isatty() and not as_json:
+                await _watch_terminal(state)
+            else:
+                await _watch_changes(state, as_json=as_json)
+            nursery.cancel_scope.cancel()
+
+
+async def _end_at_signal(signals: AsyncIterator[int], scope: CancelScope) -> None:
+    async for _ in signals:
+        scope.cancel()
 
 
 async def _watch_changes(state: Opened, *, as_json: bool) -> None:
