@@ -8,17 +8,26 @@ deleted only when every album is known as it is.
 
 from __future__ import annotations
 
+import logging
+
 import trio
 
 from imgurfs import limits
 from imgurfs.clock import Clock
-from imgurfs.errors import ForbiddenError, NotFoundError, RejectedError
+from imgurfs.errors import (
+    ForbiddenError,
+    NotFoundError,
+    OutageError,
+    RejectedError,
+)
 from imgurfs.model import AlbumId, Image, ImageId, Lane
 from imgurfs.store import entries, meta
-from imgurfs.store.database import Connection, Database
+from imgurfs.store.database import Database
 from imgurfs.tree import recent
 from imgurfs.tree.listing import Listings as ListingsApi
 from imgurfs.tree.refresh import Refresher
+
+log = logging.getLogger(__name__)
 
 
 class Listings:
@@ -101,11 +110,20 @@ class Listings:
         listed_at = meta.get_time(reader, "images_listed_at")
         if listed_at is None:
             await self._refresher.refresh_images(Lane.INTERACTIVE)
-        elif await self._api.images_count(Lane.INTERACTIVE) != _known_count(reader):
+        elif not await self._knows_all():
             recent_at = meta.get_time(reader, "recent_listed_at") or 0.0
             since = max(listed_at, recent_at) - limits.CLOCK_SKEW_S
             await self.newest(since=since)
         self._images_at_s = began_s
+
+    async def _knows_all(self) -> bool:
+        """Whether the account has as many images as we know; False when in doubt."""
+        try:
+            count = await self._api.images_count(Lane.INTERACTIVE)
+        except (OutageError, NotFoundError, ForbiddenError, RejectedError) as error:
+            log.info("the number of images is not told: %s", error.message)
+            return False
+        return count == len(entries.account_images(self._db.reader))
 
     async def newest(self, *, since: float) -> list[Image]:
         """Read the images made since then, newest first. Raises RemoteError."""
@@ -126,7 +144,3 @@ class Listings:
             raise NotFoundError(f"there is no album {album_id}")
         await self._refresher.refresh_album(node.inode, Lane.INTERACTIVE)
         return list(entries.members(self._db.reader, node.inode))
-
-
-def _known_count(c: Connection) -> int:
-    return len(entries.account_images(c))

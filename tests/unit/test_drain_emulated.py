@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ from imgurfs.jobs import queueing
 from imgurfs.jobs.listings import Listings
 from imgurfs.jobs.queueing import UploadPayload
 from imgurfs.locks import FileLock
-from imgurfs.marker import DEVICE_ID_BYTES
+from imgurfs.marker import DEVICE_ID_BYTES, make_marker, name_with_marker
 from imgurfs.model import Lane
 from imgurfs.store import membership, notices, outbox, synced
 from imgurfs.store.database import Database
@@ -209,3 +210,36 @@ async def test_a_second_machine_adopts_everything(
         assert len(synced.files(other.db.reader, r.folder.id)) == 10
         assert outbox.unfinished(other.db.reader) == []
         other.db.close()
+
+
+@pytest.mark.parametrize("is_count_told", [True, False])
+async def test_what_another_machine_sent_meanwhile_is_not_sent(
+    tmp_path: Path, autojump_clock: MockClock, is_count_told: bool
+) -> None:
+    """S13: before an upload the account is asked for what is new in it, even if it
+    does not tell how many images there are.
+    """
+    async with rig(tmp_path) as r:
+        await r.queue("first.png")
+        await r.run(60)
+        other = r.root / "other.png"
+        other.write_bytes(small_picture("theirs"))
+        marker = make_marker(
+            hashlib.blake2b(small_picture("theirs"), digest_size=32).digest(),
+            b"o" * DEVICE_ID_BYTES,
+        )
+        await r.there.api.upload(
+            other,
+            size_bytes=other.stat().st_size,
+            name=name_with_marker("other.png", marker),
+            album=None,
+            lane=Lane.FRESH,
+        )
+        if not is_count_told:
+            rule = {"action": "status", "host": "api", "path": "images/count$"}
+            r.there.emulator.faults.replace(parse_rules([rule], source="count"))
+        await trio.sleep(3600)
+        await r.queue("mine.png", small_picture("theirs"))
+        await r.run(60)
+        assert len(r.images()) == 2
+        assert outbox.unfinished(r.db.reader) == []
