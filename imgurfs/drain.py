@@ -226,12 +226,12 @@ class Drainer:
     def _possible_at(self) -> float:
         """Return when something may become possible that is not now; inf for never."""
         c, now = self._db.reader, self._clock.now()
-        due_at = outbox.next_due_at(c)
+        told = meta.get(c, "paused_until")
         moments = [
-            outcome.next_due_at(c, now=now),
-            outcome.budget_allows_at(c, ledger=self._ledger),
+            outcome.next_due_at(c, now=now, without=""),
+            outcome.budget_allows_at(c, ledger=self._ledger, without=""),
             self._resolver.due_at() or math.inf,
-            math.inf if due_at is None else due_at,
+            math.inf if told is None else float(told),
             self._attempts.paused_until,
             self._look_after,
         ]

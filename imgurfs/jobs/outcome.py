@@ -99,21 +99,25 @@ def _hold(c: Connection, job: Job, *, error: str, look_at: float) -> None:
         outbox.leave_group(c, job_id=job.id)
 
 
-def next_due_at(c: Connection, *, now: float) -> float:
-    """Return when a queued job becomes due next, deletions apart; inf for none."""
+def next_due_at(
+    c: Connection, *, now: float, without: str = queueing.DELETE_IMAGE
+) -> float:
+    """Return when a queued job, but of one kind, becomes due next; inf for none."""
     row = c.execute(
         "SELECT min(not_before) FROM job WHERE state = 'queued' AND not_before > ?"
-        " AND kind <> ?",
-        (now, queueing.DELETE_IMAGE),
+        " AND kind <> ? AND guard <> 'held'",
+        (now, without),
     ).fetchone()
     return math.inf if row[0] is None else float(row[0])
 
 
-def budget_allows_at(c: Connection, *, ledger: Ledger) -> float:
-    """Return when the budget allows a job that is due; inf when none waits for it."""
+def budget_allows_at(
+    c: Connection, *, ledger: Ledger, without: str = queueing.DELETE_IMAGE
+) -> float:
+    """Return when the budget allows a queued job, but of one kind; inf for none."""
     moments = [math.inf]
     for kind in queueing.KINDS:
-        if kind == queueing.DELETE_IMAGE:
+        if kind == without:
             continue
         for lane in outbox.lanes(c, kind=kind):
             wait = ledger.peek(request_at(kind, lane))

@@ -1,0 +1,63 @@
+"""A running drainer goes on by itself when what it waits for is over."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from trio.testing import MockClock
+
+from imgurfs import control
+from imgurfs.jobs import queueing
+from imgurfs.jobs.queueing import DeleteImagePayload
+from imgurfs.model import Image, ImageId
+from imgurfs.store import outbox
+from tests.support.jobbing import EPOCH_S, Bench, bench, drain_for
+
+
+async def replaced(b: Bench, name: str, *, grace_s: float) -> None:
+    """Queue the deletion of an image that no file is any more."""
+    image_id = ImageId(name)
+    b.imgur.images[image_id] = Image(image_id, "image/gif", "https://i/x.gif", 1, 1)
+    payload = DeleteImagePayload(b.folder.id, image_id, is_replaced=True)
+    await b.db.write(
+        lambda c: queueing.queue_delete(c, payload, now=EPOCH_S, grace_s=grace_s)
+    )
+
+
+async def test_a_pause_ends_in_a_running_drainer(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    """Nobody has to wake it when the time that was asked for is over."""
+    async with bench(tmp_path) as b:
+        b.write_file("a.gif")
+        await b.queue("a.gif")
+        await b.db.write(lambda c: control.pause(c, EPOCH_S + 7200))
+        await drain_for(b, 7100)
+        assert b.imgur.calls == []
+        await drain_for(b, 200)
+        assert len(b.imgur.images) == 1
+
+
+async def test_a_held_deletion_keeps_no_other_waiting(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    """Beside one that the guard holds another is sent when its grace is over."""
+    async with bench(tmp_path) as b:
+        b.is_guarded = True
+        await replaced(b, "held", grace_s=0)
+        (job,) = outbox.unfinished(b.db.reader)
+        await b.db.write(lambda c: outbox.set_guard(c, job.id, "held"))
+        await replaced(b, "other", grace_s=600)
+        await drain_for(b, 700)
+        assert b.imgur.calls == ["delete other"]
+
+
+async def test_a_deletion_waits_for_the_budget_only_as_long_as_that(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    """When the window ends a deletion goes on although nothing else is waiting."""
+    async with bench(tmp_path) as b:
+        b.ledger.left = 0
+        await replaced(b, "old", grace_s=0)
+        await drain_for(b, 3700)
+        assert b.imgur.calls == ["delete old"]
