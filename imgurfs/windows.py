@@ -54,8 +54,8 @@ class Window:
     """What is known of one counter.
 
     ``reset_at`` is None while no window has begun. ``is_learned`` says that the end
-    was told (or anchored by an answer) and is not just our guess. ``reserved`` is the
-    sum of the reservations that no header has confirmed. ``lane_use`` is what the
+    was told, or anchored by an answer that counted, and is no guess. ``reserved`` is
+    the sum of the reservations that no header has confirmed. ``lane_use`` is what the
     lanes with a share of their own have had of it.
     """
 
@@ -107,20 +107,22 @@ def sliding(scope: Scope, *, limit: int, count: int, oldest_at: float | None) ->
 
 
 def begun(window: Window, scope: Scope, now: float) -> Window:
-    """Return the window after a first reservation: one that had no end gets one.
+    """Return the window after a reservation: one whose end nobody told gets one.
 
-    Imgur's window begins when the request arrives, which may be as late as a request
-    may take; the first answer says more.
+    Imgur's window begins when a request arrives, which may be as late as a request may
+    take. Until a header tells of it, any request may be the first that arrived: those
+    before it may have been lost on their way.
     """
     window = effective(window, scope, now)
-    if window.reset_at is not None:
+    if window.is_learned:
         return window
+    started_at = now if window.reset_at is None else window.started_at
     latest_s = limits.UPLOAD_TIMEOUT_S + WINDOW_S[scope] + limits.RESET_MARGIN_S
-    return replace(window, started_at=now, reset_at=now + latest_s, is_learned=False)
+    return replace(window, started_at=started_at, reset_at=now + latest_s)
 
 
 def anchored(window: Window, scope: Scope, now: float) -> Window:
-    """Return the window after an answer that said nothing about it.
+    """Return the window after an answer that told what is left, but not until when.
 
     Imgur's window began somewhere between our reservation and this answer: its end is
     taken from the answer, the later of the two.

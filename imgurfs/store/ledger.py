@@ -42,7 +42,7 @@ from imgurfs.store.database import Connection, Database
 from imgurfs.store.ledger_lessons import Book
 from imgurfs.store.ledger_rows import Told
 from imgurfs.store.ledger_schema import BUDGET_SCHEMA
-from imgurfs.windows import anchored, begun, learned
+from imgurfs.windows import begun, learned
 
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
@@ -183,7 +183,8 @@ class SqliteLedger:
         """Learn from the headers of the answer to ``grant``.
 
         None: it was answered without rate headers, or may have been; the reservation
-        stays until its window ends.
+        stays until its window ends. Nothing is learned of the window: what was lost on
+        the way, or refused at Imgur's edge, did not begin one.
         """
         now = self._now()
 
@@ -195,9 +196,6 @@ class SqliteLedger:
             for scope, before in known.items():
                 if scope in told:
                     self._learn(c, scope, before, told[scope], grant=grant, now=now)
-                elif scope in grant.charge and not before.is_learned:
-                    after = anchored(before, scope, now)
-                    ledger_rows.put_window(c, self._book, scope, after)
             ledger_rows.settle(c, self._book, told, grant)
 
         await self._db.write(transaction)

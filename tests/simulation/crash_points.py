@@ -1,6 +1,6 @@
 """A crash at every named place of a script of twenty operations.
 
-    python -m tests.simulation.crash_points [--every 1] [--seed 1] [--power]
+    python -m tests.simulation.crash_points [--every N] [--seed N] [--power] [--keep D]
 
 First the script runs through and the places are counted (``imgurfs.crashpoints``).
 Then it runs once for each place and each time it was reached: the daemon kills itself
@@ -11,7 +11,7 @@ The places behind a crash (what a start finds in the air, what becomes of it) ar
 counted in a run that has crashed once, and are crashed at for a second time.
 
 With ``--power`` a crash is a power cut: the databases fall back to what was
-synchronised (``power``).
+synchronised (``power``). What a run that went wrong has left is kept in ``D``.
 """
 
 from __future__ import annotations
@@ -39,6 +39,10 @@ _SYNC = "settle_s = 0.5\ndelete_grace_s = 5\nguard = false\nquarantine_s = 12"
 _FIRST = "request-sent:4"
 #: What only a start after a crash, or an unknown outcome, comes to.
 _AFTERWARDS = frozenset({"recovered", "resolve-looked"})
+_UNFINISHED = (
+    "SELECT id, kind, key, state, attempts, looks, not_before, error FROM job"
+    " WHERE state NOT IN ('done', 'cancelled')"
+)
 
 
 def script(life: Life) -> list[list[Callable[[], object]]]:
@@ -145,7 +149,8 @@ class _Performance:
             )
             wrong = judge(self.made)
             if left or wrong:
-                self.outcome.wrong.append(f"act {number + 1}: {left} {wrong}")
+                jobs = self.made.rows(_UNFINISHED)
+                self.outcome.wrong.append(f"act {number + 1}: {left} {wrong} {jobs}")
                 return
         self.outcome.wrong += duplicates(self.made.admin("state"), self.made.given)
 
@@ -196,9 +201,17 @@ def points(forks: Nest, directory: Path) -> list[tuple[str, ...]]:
 
 
 def run(
-    directory: Path, *, every: int, seed: int, is_power: bool = False
+    directory: Path,
+    *,
+    every: int,
+    seed: int,
+    is_power: bool = False,
+    show: Callable[[Outcome], object] = lambda _: None,
 ) -> tuple[list[Outcome], int]:
-    """Crash at every ``every``-th place; return the outcomes and the number of all."""
+    """Crash at every ``every``-th place; return the outcomes and the number of all.
+
+    ``show`` is told of each as it comes. What a wrong one has left stays where it is.
+    """
     environ = {"LD_PRELOAD": str(power.library(directory))} if is_power else {}
     with nest(**environ) as first, nest(**environ) as second:
         every_point = points(first, directory)
@@ -210,12 +223,17 @@ def run(
         def one(item: tuple[int, tuple[str, ...]]) -> Outcome:
             number, crashes = item
             mine = nests.get()
+            place = directory / f"run{number}"
             try:
-                place = directory / f"run{number}"
-                return perform(mine, place, *crashes, is_power=is_power)
+                outcome = perform(mine, place, *crashes, is_power=is_power)
             finally:
                 nests.put(mine)
-                shutil.rmtree(directory / f"run{number}", ignore_errors=True)
+            if outcome.wrong:
+                outcome.wrong.append(str(place))
+            else:
+                shutil.rmtree(place)
+            show(outcome)
+            return outcome
 
         with ThreadPoolExecutor(2) as pool:
             return list(pool.map(one, enumerate(chosen))), len(every_point)
@@ -245,10 +263,24 @@ def main() -> int:
     parser.add_argument("--every", type=int, default=1)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--power", action="store_true")
+    parser.add_argument("--keep", type=Path)
     options = parser.parse_args()
     began_s = time.monotonic()
+
+    def show(outcome: Outcome) -> None:
+        said = f"WRONG {outcome.wrong}" if outcome.wrong else "well"
+        print(f"{' '.join(outcome.crashes)}: {said}", file=sys.stderr, flush=True)
+
     with tempfile.TemporaryDirectory() as temporary:
-        outcomes, total = run(Path(temporary), every=options.every, seed=options.seed)
+        directory = options.keep or Path(temporary)
+        directory.mkdir(parents=True, exist_ok=True)
+        outcomes, total = run(
+            directory,
+            every=options.every,
+            seed=options.seed,
+            is_power=options.power,
+            show=show,
+        )
     print(describe(outcomes, total))
     print(f"  {time.monotonic() - began_s:.0f} s")
     return 1 if any(it.wrong for it in outcomes) else 0

@@ -116,10 +116,12 @@ def test_clock_set_back() -> None:
 
 
 def test_windows_end_late_rather_than_early() -> None:
-    """A guessed end moves to the first answer; a learned one keeps a margin."""
+    """A guessed end moves with every request; one from an answer keeps a margin."""
     window = begun(Window(limit=50, remaining=50), Scope.UPLOAD, NOW)
     latest_s = limits.UPLOAD_TIMEOUT_S + 3600 + limits.RESET_MARGIN_S
     assert window.reset_at == NOW + latest_s
+    window = begun(window, Scope.UPLOAD, NOW + 60)
+    assert (window.started_at, window.reset_at) == (NOW, NOW + 60 + latest_s)
     later = anchored(window, Scope.UPLOAD, NOW + 300)
     assert later.reset_at == NOW + 3900 + limits.RESET_MARGIN_S
     assert anchored(later, Scope.UPLOAD, NOW + 400) == later

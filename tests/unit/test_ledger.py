@@ -104,6 +104,26 @@ async def test_missing_headers_keep_the_reservation(tmp_path: Path) -> None:
     one.close()
 
 
+async def test_a_lost_request_does_not_begin_the_window(
+    autojump_clock: trio.testing.MockClock, tmp_path: Path
+) -> None:
+    """What was lost on its way dates nothing: the next one opens Imgur's hour.
+
+    Found by a simulated month: the hour was taken to end 24 seconds early.
+    """
+    one = ledger(tmp_path)
+    begun_at = trio.current_time()
+    await one.record(await one.reserve(READ), None)
+    await trio.sleep(24)
+    await one.record(await one.reserve(READ), told(3, reset_s=3600))
+    await trio.sleep(begun_at + 24 + 3600 - trio.current_time())
+    with pytest.raises(BudgetError):
+        await one.reserve(UPLOAD)
+    await trio.sleep(limits.RESET_MARGIN_S)
+    await one.reserve(UPLOAD)
+    one.close()
+
+
 async def test_accounts_share_the_client_and_the_machine(tmp_path: Path) -> None:
     """Another account of the same client id has its own hour, not its own day."""
     one, other = ledger(tmp_path, "a"), ledger(tmp_path, "b")
