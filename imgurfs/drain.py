@@ -196,6 +196,10 @@ class Drainer:
             while True:
                 self._wake = trio.Event()
                 version = self._db.data_version()
+                # One moment for the whole turn: what becomes possible while it lasts
+                # was not possible when it began, and is looked at in the next.
+                now = self._clock.now()
+                possible_at = self._possible_at(now)
                 started = 0
                 if not self._is_stopping:
                     await self._review_deletions()
@@ -203,7 +207,7 @@ class Drainer:
                 is_idle = not self._in_flight and not self._is_looking
                 if self._is_stopping and is_idle:
                     break
-                possible_at = self._possible_at()
+                possible_at = min(possible_at, self._possible_at(now))
                 is_over = until_idle and is_idle and not started
                 if is_over and not self._is_worth_waiting(patience_s):
                     break
@@ -223,9 +227,9 @@ class Drainer:
             if self._clock.now() >= until or self._db.data_version() != version:
                 return
 
-    def _possible_at(self) -> float:
+    def _possible_at(self, now: float) -> float:
         """Return when something may become possible that is not now; inf for never."""
-        c, now = self._db.reader, self._clock.now()
+        c = self._db.reader
         told = meta.get(c, "paused_until")
         moments = [
             outcome.next_due_at(c, now=now, without=""),

@@ -22,7 +22,7 @@ import shutil
 import sys
 import tempfile
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -200,6 +200,24 @@ def points(forks: Nest, directory: Path) -> list[tuple[str, ...]]:
     return found
 
 
+def choose(
+    every_point: Sequence[tuple[str, ...]], *, every: int, seed: int
+) -> list[tuple[str, ...]]:
+    """Return each ``every``-th place of each name, but one of each name at least.
+
+    Which ones depends on ``seed``: as many seeds as ``every`` come to all places.
+    """
+    by_name: dict[tuple[str, ...], list[tuple[str, ...]]] = defaultdict(list)
+    for crashes in every_point:
+        name = crashes[-1].partition(":")[0]
+        by_name[(*crashes[:-1], name)].append(crashes)
+    return [
+        crashes
+        for places in by_name.values()
+        for crashes in places[seed % min(every, len(places)) :: every]
+    ]
+
+
 def run(
     directory: Path,
     *,
@@ -208,14 +226,14 @@ def run(
     is_power: bool = False,
     show: Callable[[Outcome], object] = lambda _: None,
 ) -> tuple[list[Outcome], int]:
-    """Crash at every ``every``-th place; return the outcomes and the number of all.
+    """Crash at the places ``choose`` says; return the outcomes and the number of all.
 
     ``show`` is told of each as it comes. What a wrong one has left stays where it is.
     """
     environ = {"LD_PRELOAD": str(power.library(directory))} if is_power else {}
     with nest(**environ) as first, nest(**environ) as second:
         every_point = points(first, directory)
-        chosen = every_point[seed % every :: every]
+        chosen = choose(every_point, every=every, seed=seed)
         nests: SimpleQueue[Nest] = SimpleQueue()
         nests.put(first)
         nests.put(second)

@@ -12,7 +12,7 @@ import pytest
 
 from tests.simulation import crash_points, kills, lost_replies
 
-#: Each number crashes elsewhere; all of them together reach every named place.
+#: Each number crashes elsewhere; all of them together reach every place.
 _SEED = int(os.environ.get("IMGURFS_TEST_SEED", "1"))
 
 
@@ -29,10 +29,10 @@ def test_a_hundred_kills(tmp_path: Path) -> None:
 
 @pytest.mark.timeout(400)
 def test_a_crash_at_named_places(tmp_path: Path) -> None:
-    """S10, S11: A death at each of many places of a script ends as if there had
-    been none.
+    """S10, S11: A death at each named place of a script ends as if there had been
+    none; those that it comes to often, at every twenty-fifth time.
     """
-    outcomes, total = crash_points.run(tmp_path, every=20, seed=_SEED)
+    outcomes, total = crash_points.run(tmp_path, every=25, seed=_SEED)
     said = crash_points.describe(outcomes, total)
     assert not any(outcome.wrong for outcome in outcomes), said
     assert sum(outcome.is_reached for outcome in outcomes) >= 0.8 * len(outcomes), said

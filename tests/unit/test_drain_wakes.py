@@ -2,16 +2,32 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 
+import pytest
 from trio.testing import MockClock
 
 from imgurfs import control
+from imgurfs.clock import TrioClock
 from imgurfs.jobs import queueing
 from imgurfs.jobs.queueing import DeleteImagePayload
 from imgurfs.model import Image, ImageId
 from imgurfs.store import outbox
 from tests.support.jobbing import EPOCH_S, Bench, bench, drain_for
+
+
+@dataclass(frozen=True)
+class RunningClock(TrioClock):
+    """Time passes while a program works: a millisecond with every look at the clock."""
+
+    looks: Iterator[int] = field(default_factory=itertools.count)
+
+    def now(self) -> float:
+        """Return a later moment every time."""
+        return super().now() + next(self.looks) / 1000
 
 
 async def replaced(b: Bench, name: str, *, grace_s: float) -> None:
@@ -60,4 +76,30 @@ async def test_a_deletion_waits_for_the_budget_only_as_long_as_that(
         b.ledger.left = 0
         await replaced(b, "old", grace_s=0)
         await drain_for(b, 3700)
+        assert b.imgur.calls == ["delete old"]
+
+
+@pytest.mark.parametrize("due_ms", range(1, 40))
+async def test_what_becomes_due_during_a_turn_is_not_overlooked(
+    tmp_path: Path, autojump_clock: MockClock, due_ms: int
+) -> None:
+    """A job may become due between two looks at the clock; the next turn sees it."""
+    async with bench(tmp_path) as b:
+        b.clock = RunningClock(EPOCH_S)
+        await replaced(b, "old", grace_s=due_ms / 1000)
+        await drain_for(b, 5)
+        assert b.imgur.calls == ["delete old"]
+
+
+@pytest.mark.parametrize("end_ms", range(1, 40))
+async def test_a_window_that_ends_during_a_turn_is_not_overlooked(
+    tmp_path: Path, autojump_clock: MockClock, end_ms: int
+) -> None:
+    """The budget may allow again what it refused a moment before."""
+    async with bench(tmp_path) as b:
+        b.clock = RunningClock(EPOCH_S)
+        b.ledger.clock = b.clock
+        b.ledger.left, b.ledger.reset_at = 0, EPOCH_S + end_ms / 1000
+        await replaced(b, "old", grace_s=0)
+        await drain_for(b, 5)
         assert b.imgur.calls == ["delete old"]
