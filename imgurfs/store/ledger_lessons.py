@@ -67,8 +67,10 @@ def learn_cost(c: Connection, book: Book, grant: Grant, remaining: int) -> None:
 def learn_ceiling(c: Connection, book: Book, grant: Grant, now: float) -> None:
     """Learn from "uploading too fast" how many uploads an hour are possible.
 
-    What counts is what came before the refused one; that one is given back. A refusal
-    after very few was brought about by somebody else and teaches nothing.
+    What counts is all of the last hour that was not refused, in whatever order it
+    arrived; what is on its way and will be refused as well corrects this then. The
+    refused one is given back. A refusal after very few was brought about by somebody
+    else and teaches nothing.
     """
     owner = book.owners[Scope.UPLOAD]
     c.execute(
@@ -76,8 +78,8 @@ def learn_ceiling(c: Connection, book: Book, grant: Grant, now: float) -> None:
     )
     count = c.execute(
         "SELECT count(*) FROM reservation WHERE scope = 'upload' AND owner = ?"
-        " AND granted < ? AND counted_at > ?",
-        (owner, grant.id, now - WINDOW_S[Scope.UPLOAD]),
+        " AND counted_at > ?",
+        (owner, now - WINDOW_S[Scope.UPLOAD]),
     ).fetchone()[0]
     if count < limits.UPLOADS_LEARNED_MIN:
         return

@@ -65,7 +65,7 @@ async def test_too_fast_teaches_the_ceiling(
 
 
 @pytest.mark.parametrize(
-    ("order", "limits_seen"), [((0, 1, 2), [12, 12, 12]), ((2, 1, 0), [14, 13, 12])]
+    ("order", "limits_seen"), [((0, 1, 2), [14, 13, 12]), ((2, 1, 0), [14, 13, 12])]
 )
 async def test_requests_refused_together_teach_the_same(
     tmp_path: Path, order: tuple[int, ...], limits_seen: list[int]
@@ -78,6 +78,22 @@ async def test_requests_refused_together_teach_the_same(
         await one.record(grants[number], None)
         await one.throttled(grants[number], scope="upload", until=EPOCH_S)
         assert one.state().windows[Scope.UPLOAD].limit == limit
+    assert one.state().windows[Scope.UPLOAD].limit == 12
+    one.close()
+
+
+async def test_one_that_others_overtook_teaches_no_less(tmp_path: Path) -> None:
+    """What went through after it was granted counts as well.
+
+    Found by a simulated month: an upload that travelled for two minutes taught a
+    ceiling of a third, for good.
+    """
+    one = ledger(tmp_path)
+    await send(one, 3)
+    slow = await one.reserve(UPLOAD)
+    await send(one, 9)
+    await one.record(slow, None)
+    await one.throttled(slow, scope="upload", until=EPOCH_S)
     assert one.state().windows[Scope.UPLOAD].limit == 12
     one.close()
 
