@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import sys
 
-NAMES = ("start", "listing", "emulator", "scale")
+NAMES = ("start", "listing", "emulator", "scale", "writing")
 
 
 def main() -> int:

@@ -8,8 +8,9 @@ call it; nothing below imports it.
 from __future__ import annotations
 
 import os
+import random
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
@@ -20,8 +21,13 @@ from imgurfs.api.auth import Auth, Token, TokenStore
 from imgurfs.api.client import Client
 from imgurfs.clock import Clock, SystemClock
 from imgurfs.config import AccountConfig, Config
+from imgurfs.drain import Drainer
+from imgurfs.draining import LOGIN_NOTICE, Draining
 from imgurfs.errors import LoginNeededError
 from imgurfs.executor import Executor, InlineExecutor, ThreadExecutor, ThreadLane
+from imgurfs.jobs.listings import Listings
+from imgurfs.jobs.steps import Progress
+from imgurfs.locks import FileLock
 from imgurfs.marker import DEVICE_ID_BYTES
 from imgurfs.metered import make_http_client
 from imgurfs.model import Account
@@ -29,7 +35,9 @@ from imgurfs.paths import AccountPaths
 from imgurfs.store import meta, notices
 from imgurfs.store.database import Database
 from imgurfs.store.ledger import SqliteLedger
+from imgurfs.store.outbox import Job
 from imgurfs.store.schema import STATE_SCHEMA
+from imgurfs.tree.refresh import Refresher
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +128,56 @@ def _join_api(
     return auth, api
 
 
+def make_drainer(
+    services: Services,
+    account: Listings,
+    *,
+    clock: Clock | None = None,
+    on_progress: Callable[[Progress], None] | None = None,
+    on_settled: Callable[[Job], None] | None = None,
+    may_send: Callable[[], bool] = lambda: True,
+    rng: random.Random | None = None,
+) -> Drainer:
+    """Build what sends the account's outbox; ``account`` reads its listings.
+
+    Blocks for a moment when this machine has no id yet.
+    """
+    return Drainer(
+        db=services.db,
+        api=services.api,
+        ledger=services.ledger,
+        account=account,
+        clock=clock or services.clock,
+        executor=services.executor,
+        device_id=device_id(services.paths),
+        lock=FileLock(services.paths.drain_lock),
+        spool_dir=services.paths.spool_dir,
+        cache_dir=services.paths.content_dir,
+        delete_grace_s=services.config.sync.delete_grace_s,
+        is_name_title=services.config.mount.rename == "title",
+        names=services.account_config.names,
+        quarantine_s=services.config.sync.quarantine_s,
+        is_guarded=services.config.sync.guard,
+        on_progress=on_progress,
+        on_settled=on_settled,
+        may_send=may_send,
+        rng=rng,
+    )
+
+
+def make_draining(services: Services, refresher: Refresher) -> Draining:
+    """Build a mount's share in sending; it reads listings by the mount's refresher."""
+    listings = Listings(
+        db=services.db, api=services.api, refresher=refresher, clock=services.clock
+    )
+    return Draining(
+        make=lambda may_send: make_drainer(services, listings, may_send=may_send),
+        db=services.db,
+        daemon_lock=services.paths.daemon_lock,
+        token=services.paths.token,
+    )
+
+
 def open_ledger(
     config: Config, name: str, *, token: Token, clock: Clock, executor: Executor
 ) -> SqliteLedger:
@@ -177,6 +235,7 @@ def bind_state(account_paths: AccountPaths, token: Token) -> None:
     db = open_state(account_paths, InlineExecutor())
     try:
         db.write_blocking(lambda c: meta.bind_account(c, account))
+        db.write_blocking(lambda c: notices.drop(c, LOGIN_NOTICE))
     finally:
         db.close()
 

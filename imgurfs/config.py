@@ -70,6 +70,21 @@ class BudgetConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     uploads_per_hour: Annotated[int, msgspec.Meta(ge=0)] = limits.UPLOADS_PER_HOUR
 
 
+class MountConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What writing to the drive means."""
+
+    non_media: Literal["refuse", "keep-local"] = "refuse"
+    lossy: Literal["refuse", "accept"] = "refuse"
+    rename: Literal["title", "local"] = "title"
+    #: Room for bytes that are not uploaded yet.
+    spool_max: str | int = "10 GiB"
+
+    @property
+    def spool_bytes_max(self) -> int:
+        """The bound in bytes."""
+        return parse_size(self.spool_max)
+
+
 class SyncConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How the daemon treats what changes in watched folders."""
 
@@ -98,6 +113,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     accounts: dict[str, AccountConfig] = {}
     cache: CacheConfig = CacheConfig()
     budget: BudgetConfig = BudgetConfig()
+    mount: MountConfig = MountConfig()
     sync: SyncConfig = SyncConfig()
     folder: tuple[FolderConfig, ...] = ()
 
@@ -198,6 +214,7 @@ _STRUCTS: Mapping[str, type[msgspec.Struct]] = {
     "account": AccountConfig,
     "cache": CacheConfig,
     "budget": BudgetConfig,
+    "mount": MountConfig,
     "sync": SyncConfig,
     "folder": FolderConfig,
 }
@@ -256,10 +273,15 @@ def _check_values(config: Config, *, text: str, source: str) -> None:
     def fail(where: tuple[str, ...], message: str, hint: str = "") -> None:
         raise ConfigError(f"{source}:{_line_of(text, where)}: {message}", hint=hint)
 
-    try:
-        parse_size(config.cache.size_max)
-    except ValueError as error:
-        fail(("cache", "size_max"), str(error))
+    sizes = {
+        ("cache", "size_max"): config.cache.size_max,
+        ("mount", "spool_max"): config.mount.spool_max,
+    }
+    for where_size, size in sizes.items():
+        try:
+            parse_size(size)
+        except ValueError as error:
+            fail(where_size, str(error))
     named: list[tuple[tuple[str, ...], AccountConfig]] = [
         (("account",), config.account)
     ]

@@ -17,7 +17,7 @@ from typing import Final
 from imgurfs import limits
 from imgurfs.budget import Wait
 from imgurfs.errors import UsageError, UserError
-from imgurfs.jobs import disk, guard, queueing, resolve
+from imgurfs.jobs import disk, drive, guard, queueing, resolve
 from imgurfs.jobs.outcome import request_at
 from imgurfs.jobs.queueing import DeleteImagePayload, UploadPayload
 from imgurfs.marker import parse_marker
@@ -25,10 +25,11 @@ from imgurfs.model import (
     Album,
     Image,
     ImageId,
+    Inode,
     JobId,
     RequestClass,
 )
-from imgurfs.store import meta, outbox, outbox_lists, synced
+from imgurfs.store import entries, meta, outbox, outbox_lists, synced
 from imgurfs.store.database import Connection
 from imgurfs.store.outbox import Job, JobState
 from imgurfs.store.outbox_lists import Tally
@@ -78,11 +79,16 @@ class Waiting:
 
 @dataclass(frozen=True, slots=True)
 class Undone:
-    """A deletion that was called off; ``files`` are the paths that were the image."""
+    """A deletion that was called off.
+
+    ``files`` are the paths that were the image; ``places`` the names it has on the
+    drive again (inode of the directory, name).
+    """
 
     job_id: JobId
     image_id: ImageId
     files: tuple[bytes, ...]
+    places: tuple[tuple[Inode, str], ...] = ()
 
 
 # --- Pausing -----------------------------------------------------------------
@@ -193,10 +199,14 @@ def _deletion(c: Connection, job_id: JobId) -> Job:
 
 
 def _call_off(c: Connection, job: Job, now: float) -> Undone:
-    image_id = queueing.decode(job, DeleteImagePayload).image_id
+    payload = queueing.decode(job, DeleteImagePayload)
+    image_id = payload.image_id
     files = tuple(path for _, path in synced.paths_of(c, image_id))
     guard.withdraw(c, job, now=now, reason="you undid it")
-    return Undone(job.id, image_id, files)
+    node = entries.node_of_image(c, image_id)
+    named = entries.entries_of(c, node.inode) if node and payload.places else []
+    places = tuple((parent, name) for parent, name, _ in named)
+    return Undone(job.id, image_id, files, places)
 
 
 def retry(c: Connection, job_id: JobId, *, now: float) -> Job:
@@ -223,15 +233,29 @@ def retry(c: Connection, job_id: JobId, *, now: float) -> Job:
     return _job(c, job_id)
 
 
-def _revive(c: Connection, job: Job, now: float) -> None:
+def _requeue(c: Connection, job: Job, now: float) -> None:
     if not outbox.send_again(c, job.id, now=now, reason="you asked for another try"):
         rival = outbox.by_key(c, job.key)
         raise UserError(
             f"job {rival.id if rival else '?'} does the same as job {job.id} already"
         )
+
+
+def _revive(c: Connection, job: Job, now: float) -> None:
+    _requeue(c, job, now)
     if job.kind == queueing.UPLOAD:
         upload = queueing.decode(job, UploadPayload)
         synced.forget_skipped(c, upload.folder, upload.path)
+        if queueing.is_from_drive(upload):
+            _wait_again(c, job, upload, now)
+
+
+def _wait_again(c: Connection, job: Job, upload: UploadPayload, now: float) -> None:
+    if not drive.wait_again(c, upload, now=now):
+        raise UserError(
+            f"job {job.id}: the file was changed or removed since",
+            hint="what it is now is uploaded by itself",
+        )
 
 
 def retry_rejected(c: Connection, *, now: float) -> list[Job]:
@@ -252,7 +276,7 @@ def cancel(c: Connection, job_id: JobId, *, now: float) -> Job:
     """
     job = _job(c, job_id)
     if job.state is JobState.DEAD:
-        _revive(c, job, now)
+        _requeue(c, job, now)
         job = _job(c, job_id)
     if job.state is JobState.UNKNOWN:
         raise UserError(
@@ -263,8 +287,10 @@ def cancel(c: Connection, job_id: JobId, *, now: float) -> Job:
         raise UserError(f"job {job_id} is {job.state}: it cannot be cancelled")
     if job.kind == queueing.DELETE_IMAGE:
         _call_off(c, job, now)
-    else:
-        outbox.cancel(c, job.id, now=now, reason="you cancelled it")
+    elif outbox.cancel(c, job.id, now=now, reason="you cancelled it"):
+        is_file = job.kind == queueing.UPLOAD
+        reason = _CANCELLED if is_file else "you cancelled it"
+        drive.called_off(c, job, reason, now=now)
     if job.kind == queueing.UPLOAD:
         _skip(c, queueing.decode(job, UploadPayload))
     return _job(c, job_id)
@@ -326,6 +352,8 @@ def _check_image(c: Connection, job: Job, image: Image) -> None:
     if bound := synced.paths_of(c, image.id):
         path = bound[0][1].decode("utf-8", "backslashreplace")
         raise UserError(f"image {image.id} is the file {path} already")
+    if resolve.is_bound(c, image):
+        raise UserError(f"image {image.id} was made by another upload")
     marker = parse_marker(image.name)
     if marker is not None and str(marker) != job.marker:
         raise UserError(

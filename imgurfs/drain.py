@@ -1,6 +1,7 @@
 """Sends what is in the outbox: claims jobs under a lock and the budget, settles them.
 
-Used by the daemon and by ``imgurfs sync``. What a job means is ``jobs.work``'s, what an
+Used by the daemon, by ``imgurfs sync`` and, while neither runs, by the mount
+(``imgurfs.draining``). What a job means is ``jobs.work``'s, what an
 error means ``jobs.verdict``'s business; here and in ``jobs.attempt`` is only the order
 of things:
 
@@ -23,6 +24,7 @@ import math
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import trio
 
@@ -36,7 +38,6 @@ from imgurfs.jobs.attempt import Attempts
 from imgurfs.jobs.resolve import Resolver
 from imgurfs.jobs.rota import Rota
 from imgurfs.jobs.steps import Account, Api, Progress, Tools
-from imgurfs.jobs.work import Worker
 from imgurfs.locks import FileLock
 from imgurfs.model import JobId, Lane
 from imgurfs.store import meta, outbox
@@ -59,7 +60,10 @@ class DrainReport:
 
 
 class Drainer:
-    """Sends jobs, at most ``DRAIN_CONCURRENCY_MAX`` at a time. One per process."""
+    """Sends jobs, at most ``DRAIN_CONCURRENCY_MAX`` at a time. One per process.
+
+    ``may_send`` is asked before each intent is written; a no ends the drain.
+    """
 
     def __init__(
         self,
@@ -72,19 +76,21 @@ class Drainer:
         executor: Executor,
         device_id: bytes,
         lock: FileLock,
+        spool_dir: Path,
+        cache_dir: Path | None = None,
+        delete_grace_s: float = limits.DELETE_GRACE_S,
+        is_name_title: bool = True,
         names: str = "keep",
         quarantine_s: float = limits.QUARANTINE_S,
         is_guarded: bool = True,
         on_progress: Callable[[Progress], None] | None = None,
         on_settled: Callable[[Job], None] | None = None,
+        may_send: Callable[[], bool] = lambda: True,
         rng: random.Random | None = None,
     ) -> None:
-        self._db = db
-        self._ledger = ledger
-        self._clock = clock
-        self._lock = lock
-        self._quarantine_s = quarantine_s
-        self._is_guarded = is_guarded
+        self._db, self._ledger = db, ledger
+        self._clock, self._lock = clock, lock
+        self._quarantine_s, self._is_guarded = quarantine_s, is_guarded
         self._rng = rng or random.Random()  # noqa: S311 - jitter, not secrets
         tools = Tools(
             db=db,
@@ -93,22 +99,23 @@ class Drainer:
             clock=clock,
             executor=executor,
             device_id=device_id,
+            spool_dir=spool_dir,
+            cache_dir=cache_dir,
+            delete_grace_s=delete_grace_s,
+            is_name_title=is_name_title,
             names=names,
             on_progress=on_progress,
+            on_settled=on_settled,
         )
         self._attempts = Attempts(
-            db=db,
+            tools,
             ledger=ledger,
-            worker=Worker(tools),
-            clock=clock,
             rng=self._rng,
             quarantine_s=quarantine_s,
             is_guarded=is_guarded,
-            on_settled=on_settled,
+            may_send=lambda: may_send() or self._give_way(),
         )
-        self._resolver = Resolver(
-            tools, quarantine_s=quarantine_s, on_settled=on_settled
-        )
+        self._resolver = Resolver(tools, quarantine_s=quarantine_s)
         self._rota = Rota()
         self._reviewed = (0, 0, 0)
         self._in_flight: set[JobId] = set()
@@ -137,6 +144,10 @@ class Drainer:
         """Begin no further job; :meth:`run` returns when those in the air are over."""
         self._is_stopping = True
         self.wake()
+
+    def _give_way(self) -> bool:
+        self._is_stopping = True
+        return False
 
     async def run(
         self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
@@ -211,7 +222,7 @@ class Drainer:
                 is_over = until_idle and is_idle and not started
                 if is_over and not self._is_worth_waiting(patience_s):
                     break
-                await self._wait(possible_at, version)
+                await self._wait(max(possible_at, now + limits.DRAIN_TURN_S), version)
         if self._fatal is not None:
             raise self._fatal
 

@@ -26,6 +26,19 @@
     │   ├── NotFoundError            it is not there (any more)
     │   ├── ForbiddenError           it is somebody else's
     │   └── RejectedError            Imgur will never take this request
+    ├── EditError                    a change to the drive is refused
+    │   ├── NameTakenError           there is something of that name already
+    │   ├── NotEmptyError            the album has images in it
+    │   ├── NoDirectoryError         a file where a directory is needed
+    │   ├── IsDirectoryError         a directory where a file is needed
+    │   ├── NotAllowedError          the drive has no such thing (an album in an album)
+    │   ├── CrossAlbumError          a link that memberships cannot express
+    │   ├── BadNameError             bytes that are not UTF-8
+    │   ├── NameTooLongError         more than 255 bytes
+    │   ├── NotMediaNameError        a name that no media file has
+    │   ├── NotMediaError            bytes that Imgur does not take
+    │   ├── TooLargeError            more bytes than Imgur takes
+    │   └── SpoolFullError           no room for bytes that are not uploaded yet
     ├── ContentError                 the CDN's bytes are not the image
     │   ├── ContentGoneError         redirect to removed.png, 404
     │   └── ContentMismatchError     placeholder, HTML, wrong length
@@ -192,6 +205,58 @@ class RejectedError(RemoteError):
     def __init__(self, message: str, *, code: int = 0, hint: str = "") -> None:
         super().__init__(message, hint=hint)
         self.code = code
+
+
+class EditError(ImgurfsError):
+    """A change to the drive is refused; nothing was changed."""
+
+
+class NameTakenError(EditError):
+    """There is something of that name already."""
+
+
+class NotEmptyError(EditError):
+    """The album has images in it."""
+
+
+class NoDirectoryError(EditError):
+    """There is a file where a directory is needed."""
+
+
+class IsDirectoryError(EditError):
+    """There is a directory where a file is needed."""
+
+
+class NotAllowedError(EditError):
+    """The drive has no such thing: an album in an album, a symbolic link."""
+
+
+class CrossAlbumError(EditError):
+    """A link that memberships cannot express: an image in an album and in the root."""
+
+
+class BadNameError(EditError):
+    """The name is not UTF-8."""
+
+
+class NameTooLongError(EditError):
+    """The name has more than 255 bytes."""
+
+
+class NotMediaNameError(EditError):
+    """The name says that this is no media file."""
+
+
+class NotMediaError(EditError):
+    """The bytes are nothing that Imgur takes as it is."""
+
+
+class TooLargeError(EditError):
+    """The file has more bytes than Imgur takes."""
+
+
+class SpoolFullError(EditError):
+    """There is no room for bytes that are not uploaded yet."""
 
 
 class ContentError(ImgurfsError):

@@ -38,6 +38,13 @@ DATABASE_BUSY_TIMEOUT_S: Final = 10.0
 CHANGE_POLL_S: Final = 0.25
 #: An idle drainer looks for jobs that have become due this often at the latest.
 DRAIN_POLL_S: Final = 1.0
+#: It looks at most this often, but when a job of its own has ended: of a thousand files
+#: that were just written, each becomes due at a moment of its own.
+DRAIN_TURN_S: Final = 0.05
+#: A mount that sends asks this often whether a daemon has come that will.
+DAEMON_POLL_S: Final = 0.05
+#: What a mount that ends leaves a call in the air to end.
+UNMOUNT_GRACE_S: Final = 5.0
 
 # --- The service -----------------------------------------------------------------
 
@@ -198,6 +205,30 @@ LISTING_LAG_S: Final = 3.0
 RECENT_IMAGES_TTL_S: Final = 1_800.0
 #: The whole account is listed again this often (with jitter), for what others changed.
 FULL_REFRESH_INTERVAL_S: Final = 86_400.0
+
+# --- Writing to the drive --------------------------------------------------------
+
+#: A written file is uploaded when nobody has written to it for this long: programs
+#: close a file, open it again and rename it within a moment.
+DRIVE_SETTLE_S: Final = 2.0
+#: Scratch older than this is mentioned in the status.
+SCRATCH_OLD_S: Final = 3_600.0
+#: An image that is changed in place is brought into the spool in pieces of this size.
+SPOOL_PIECE_BYTES: Final = MIB
+#: Written bytes that are collected in memory before the disk gets them: of all files,
+#: and pieces of one file.
+SPOOL_PENDING_BYTES_MAX: Final = 64 * MIB
+SPOOL_PENDING_WRITES_MAX: Final = 256
+#: The spool leaves this much of its disk free: the database must be able to write.
+SPOOL_RESERVE_BYTES: Final = 64 * MIB
+#: An uploaded file is compared with what the CDN serves until that answers, with
+#: pauses between the attempts that double from the first to the longest.
+COMPARE_PAUSE_MIN_S: Final = 5.0
+COMPARE_PAUSE_MAX_S: Final = 3_600.0
+#: Largest still that Imgur keeps as it is; a larger one is made a smaller JPEG.
+LOSSLESS_STILL_BYTES_MAX: Final = 5_000_000
+#: Largest animation that Imgur serves itself under its link, not a picture of it.
+LOSSLESS_GIF_BYTES_MAX: Final = 20_000_000
 
 # --- The guard -----------------------------------------------------------------
 

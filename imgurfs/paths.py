@@ -58,6 +58,16 @@ class AccountPaths:
         return self.state_dir / "daemon.lock"
 
     @property
+    def content_dir(self) -> Path:
+        """The content cache."""
+        return self.cache_dir / "content"
+
+    @property
+    def spool_dir(self) -> Path:
+        """Bytes written through the drive and not uploaded yet."""
+        return self.state_dir / "spool"
+
+    @property
     def mount_log(self) -> Path:
         """What a mount in the background has to say."""
         return self.state_dir / "mount.log"

@@ -17,9 +17,8 @@ from pathlib import Path
 import trio
 
 from imgurfs import limits
-from imgurfs.assembly import Services, device_id
+from imgurfs.assembly import Services, device_id, make_drainer
 from imgurfs.config import FolderConfig
-from imgurfs.drain import Drainer
 from imgurfs.errors import ConfigError
 from imgurfs.heartbeat import BeatingClock, BeatingExecutor, Heartbeat
 from imgurfs.jobs import disk, queueing
@@ -88,7 +87,14 @@ class Daemon:
         self._nursery: trio.Nursery | None = None
         self._status = (-1, "")
         device = device_id(services.paths)
-        self.drainer = self._make_drainer(device, on_progress)
+        self.drainer = make_drainer(
+            services,
+            self._listings,
+            clock=BeatingClock(services.clock, self._heartbeats["drainer"]),
+            on_settled=self._note_settled,
+            on_progress=on_progress,
+            rng=rng,
+        )
         self._watched = {folder_path(one): self._watch(one) for one in folders}
         self.reconciler = Reconciler(
             db=services.db,
@@ -186,27 +192,6 @@ class Daemon:
             if self._nursery is not None:
                 await self._nursery.start(self._follow_one, watched)
                 log.info("watching %s", watched.sync.text)
-
-    def _make_drainer(
-        self, device: bytes, on_progress: Callable[[Progress], None] | None
-    ) -> Drainer:
-        services = self._services
-        return Drainer(
-            db=services.db,
-            api=services.api,
-            ledger=services.ledger,
-            account=self._listings,
-            clock=BeatingClock(services.clock, self._heartbeats["drainer"]),
-            executor=services.executor,
-            device_id=device,
-            lock=FileLock(services.paths.drain_lock),
-            names=services.account_config.names,
-            quarantine_s=services.config.sync.quarantine_s,
-            is_guarded=services.config.sync.guard,
-            on_settled=self._note_settled,
-            on_progress=on_progress,
-            rng=self._rng,
-        )
 
     def _watch(self, folder: FolderConfig) -> _Watched:
         services = self._services

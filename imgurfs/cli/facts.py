@@ -6,10 +6,14 @@ there is no network.
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from imgurfs import limits
+from imgurfs.cli import drive_names
 from imgurfs.cli.words import finite
 
 if TYPE_CHECKING:
@@ -19,12 +23,15 @@ if TYPE_CHECKING:
     from imgurfs.control import Waiting
     from imgurfs.paths import AccountPaths
     from imgurfs.store.database import Connection
+    from imgurfs.store.drafts import Draft
     from imgurfs.store.ledger import SqliteLedger
     from imgurfs.store.outbox import Job
     from imgurfs.store.outbox_lists import Tally
 
 #: Rows of each list that are shown; the numbers count all.
 SHOWN_MAX = 10
+#: What of the key "left" somebody has to send.
+_LEFT = ("files", "album_calls", "titles", "deletions")
 
 
 def gather(state: Opened) -> dict[str, Any]:
@@ -62,6 +69,7 @@ def gather(state: Opened) -> dict[str, Any]:
         "guard": _guard(c),
         "notices": notices.everything(c),
         "skipped": _skipped(c),
+        "drive": _drive(c, state.places, now),
         "budget": None if state.ledger is None else _budget(state.ledger),
     }
     return {**facts, "attention": _attention(facts)}
@@ -90,19 +98,17 @@ def _queue(c: Connection) -> dict[str, Any]:
         "done": numbers.done,
         "dead": len(dead),
         "next_due_at": finite(numbers.next_due_at),
-        "outcome_unknown": [_job(job) for job in unknown],
-        "rejected": [_job(job) for job in dead[:SHOWN_MAX]],
+        "outcome_unknown": [_job(c, job) for job in unknown],
+        "rejected": [_job(c, job) for job in dead[:SHOWN_MAX]],
     }
 
 
-def _job(job: Job) -> dict[str, Any]:
-    from imgurfs.jobs.queueing import describe
-
+def _job(c: Connection, job: Job) -> dict[str, Any]:
     return {
         "id": job.id,
         "kind": job.kind,
         "key": job.key,
-        "what": describe(job),
+        "what": drive_names.what(c, job),
         "error": job.error,
     }
 
@@ -113,7 +119,7 @@ def _sending(c: Connection) -> list[dict[str, Any]]:
 
     jobs = outbox_lists.listed(c, states=[JobState.SENDING])
     return [
-        {**_job(job), "sent_at": job.sent_at, "size_bytes": job.size_bytes}
+        {**_job(c, job), "sent_at": job.sent_at, "size_bytes": job.size_bytes}
         for job in jobs
     ]
 
@@ -129,8 +135,12 @@ def _left(waits: list[tuple[Tally, Waiting]]) -> dict[str, int]:
         "files": count(queueing.UPLOAD),
         "bytes": sum(one.size_bytes for one in uploads),
         "album_calls": count(
-            queueing.CREATE_ALBUM, queueing.MEMBERS, queueing.UPDATE_ALBUM
+            queueing.CREATE_ALBUM,
+            queueing.MEMBERS,
+            queueing.UPDATE_ALBUM,
+            queueing.DELETE_ALBUM,
         ),
+        "titles": count(queueing.UPDATE_IMAGE),
         "deletions": count(queueing.DELETE_IMAGE),
     }
 
@@ -156,13 +166,16 @@ def _deletions(c: Connection) -> dict[str, Any]:
     states = [JobState.QUEUED]
     jobs = []
     for job in outbox_lists.listed(c, states=states, kind=kind, limit=SHOWN_MAX):
-        image_id = queueing.decode(job, queueing.DeleteImagePayload).image_id
-        paths = [path for _, path in synced.paths_of(c, image_id)]
+        payload = queueing.decode(job, queueing.DeleteImagePayload)
+        files = [
+            path.decode("utf-8", "backslashreplace")
+            for _, path in synced.paths_of(c, payload.image_id)
+        ]
         jobs.append(
             {
                 "id": job.id,
-                "image_id": image_id,
-                "files": [path.decode("utf-8", "backslashreplace") for path in paths],
+                "image_id": payload.image_id,
+                "files": files + drive_names.paths_at(c, payload.places),
                 "at": finite(job.not_before),
                 "guard": job.guard,
             }
@@ -193,6 +206,55 @@ def _skipped(c: Connection) -> dict[str, Any]:
         for path, file in sorted(synced.skipped(c, folder.id).items())
     ]
     return {"count": len(rows), "files": rows[:SHOWN_MAX]}
+
+
+def _drive(c: Connection, places: AccountPaths, now: float) -> dict[str, Any]:
+    """Return what was written to the drive and stays on this machine, and why."""
+    from imgurfs.store import drafts
+    from imgurfs.store.drafts import DraftState
+
+    known = drafts.everything(c)
+    old_at = now - limits.SCRATCH_OLD_S
+
+    def listed(chosen: list[Draft]) -> list[dict[str, Any]]:
+        return [
+            {
+                "path": drive_names.path_of(c, draft.inode),
+                "size_bytes": draft.size_bytes,
+                "since_at": draft.changed_at,
+                "error": draft.error,
+            }
+            for draft in chosen[:SHOWN_MAX]
+        ]
+
+    def in_state(*states: DraftState) -> list[Draft]:
+        return [draft for draft in known if draft.state in states]
+
+    scratch = in_state(DraftState.SCRATCH)
+    old = [draft for draft in scratch if draft.changed_at < old_at]
+    refused, kept = in_state(DraftState.REFUSED), in_state(DraftState.KEPT)
+    files, size_bytes = _spool(places.spool_dir)
+    return {
+        "spool": {"files": files, "bytes": size_bytes},
+        "writing": len(in_state(DraftState.WRITING)),
+        "waiting": len(in_state(DraftState.WAITING)),
+        "local": len(in_state(DraftState.LOCAL)),
+        "scratch": {"count": len(scratch), "old": len(old), "files": listed(old)},
+        "refused": {"count": len(refused), "files": listed(refused)},
+        "kept": {"count": len(kept), "bytes": sum(one.size_bytes for one in kept)},
+    }
+
+
+def _spool(directory: Path) -> tuple[int, int]:
+    """Return how many files are in the spool, and their bytes."""
+    files, size_bytes = 0, 0
+    for place, _, names in os.walk(directory):
+        for name in names:
+            # It may have been uploaded this moment.
+            with contextlib.suppress(OSError):
+                size_bytes += Path(place, name).lstat().st_size
+                files += 1
+    return files, size_bytes
 
 
 def _budget(ledger: SqliteLedger) -> dict[str, Any]:
@@ -232,7 +294,7 @@ def _stopped(facts: dict[str, Any]) -> Iterator[tuple[str, str]]:
     """Yield what keeps everything from being sent."""
     processes, left = facts["processes"], facts["left"]
     is_idle = not processes["daemon"] and not processes["sending"]
-    if is_idle and (left["files"] or left["album_calls"] or left["deletions"]):
+    if is_idle and any(left[key] for key in _LEFT):
         yield "nobody is sending what waits", "imgurfs-daemon, or imgurfs sync FOLDER"
     if facts["paused"] is not None and facts["paused"]["until"] is None:
         yield "sending is paused", "imgurfs resume"
@@ -252,3 +314,11 @@ def _asked(facts: dict[str, Any]) -> Iterator[tuple[str, str]]:
     if facts["queue"]["dead"]:
         count = facts["queue"]["dead"]
         yield f"Imgur rejected {count} job(s)", "imgurfs queue --dead"
+    drive = facts["drive"]
+    if drive["refused"]["count"]:
+        count = drive["refused"]["count"]
+        yield f"{count} file(s) of the drive are not uploaded, see above", ""
+    if drive["scratch"]["old"]:
+        count = drive["scratch"]["old"]
+        text = f"{count} file(s) of the drive have had temporary names for long"
+        yield text, "rename or remove them"

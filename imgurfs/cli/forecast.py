@@ -59,7 +59,7 @@ def _work(tallies: Iterable[Tally], planned: Iterable[PlanCost], now: float) -> 
         elif one.kind == queueing.DELETE_IMAGE:
             is_next = one.guard != "held" and one.not_before <= now
             others += one.count if is_next else 0
-        elif one.kind == queueing.VERIFY:
+        elif one.kind in (queueing.VERIFY, queueing.DELETE_ALBUM):
             others += one.count
         else:
             changes += one.count

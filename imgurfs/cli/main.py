@@ -30,7 +30,9 @@ COMMANDS = {
     "emulator": ("emulator", "Run an Imgur on this machine."),
     "folder": ("folder", "List, add or remove watched folders."),
     "guard": ("guard", "Decide about deletions that look like a mistake."),
+    "link": ("link", "Print the Imgur link of files and albums."),
     "login": ("login", "Store the token of an account."),
+    "ls": ("ls", "List the drive, also when it is not mounted."),
     "mount": ("mount", "Mount the account as a drive."),
     "pause": ("pause", "Send nothing for a while."),
     "plan": ("plan", "Print what would be sent, and what it costs."),
@@ -40,7 +42,7 @@ COMMANDS = {
     "sync": ("sync", "Upload a folder, and keep doing so."),
     "undo": ("undo", "Call off deletions that wait."),
     "unmount": ("mount", "Unmount the drive."),
-    "wait": ("wait", "Wait until everything is uploaded."),
+    "wait": ("wait", "Wait until files, or everything, are uploaded."),
 }
 
 

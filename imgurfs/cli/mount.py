@@ -7,11 +7,14 @@ mount; the parent waits until it says over a pipe that the drive answers, or why
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
+import resource
 import select
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -25,13 +28,34 @@ from imgurfs.errors import ImgurfsError, UnavailableError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from imgurfs.assembly import Services
     from imgurfs.config import Config
+    from imgurfs.fuse.drive import Drive, DriveOptions
+
+logger = logging.getLogger(__name__)
 
 _READY: Final = b"ready\n"
 #: A log longer than this is started anew by the next mount.
 _LOG_BYTES_MAX: Final = limits.MIB
 #: The child's checks may wait for a database before it mounts.
 _CHILD_TIMEOUT_S: Final = limits.DATABASE_BUSY_TIMEOUT_S + limits.MOUNT_READY_TIMEOUT_S
+
+
+@dataclass(frozen=True, slots=True)
+class _Flags:
+    """How the drive is to be, beyond the configuration."""
+
+    allow_other: bool
+    read_only: bool
+    non_media: str | None
+
+    def as_arguments(self) -> list[str]:
+        """Return them for another process of ours."""
+        arguments = ["--allow-other"] if self.allow_other else []
+        arguments += ["--read-only"] if self.read_only else []
+        if self.non_media is not None:
+            arguments += ["--non-media", self.non_media]
+        return arguments
 
 
 class _Failure(msgspec.Struct, frozen=True):
@@ -55,6 +79,11 @@ class _ChildError(ImgurfsError):
 @click.option("--foreground", is_flag=True, help="Stay, and log to the terminal.")
 @click.option("--read-only", is_flag=True, help="Refuse every change to the account.")
 @click.option("--allow-other", is_flag=True, help="Let other users see the drive too.")
+@click.option(
+    "--non-media",
+    type=click.Choice(["refuse", "keep-local"]),
+    help="What becomes of files that Imgur does not take (default: the configuration).",
+)
 @click.option("--ready-fd", type=int, default=-1, hidden=True)
 @pass_context
 def mount(
@@ -64,18 +93,20 @@ def mount(
     foreground: bool,
     read_only: bool,
     allow_other: bool,
+    non_media: str | None,
     ready_fd: int,
 ) -> None:
     """Mount the account on the empty directory MOUNTPOINT.
 
-    Returns when the drive is ready. Unmount with: imgurfs unmount MOUNTPOINT
+    Returns when the drive is ready. What is written to it is uploaded by the daemon,
+    or by the mount when no daemon runs. Unmount with: imgurfs unmount MOUNTPOINT
     """
-    del read_only  # this version knows no other way
+    flags = _Flags(allow_other=allow_other, read_only=read_only, non_media=non_media)
     if not foreground:
-        _mount_in_background(context, mountpoint, allow_other=allow_other)
+        _mount_in_background(context, mountpoint, flags)
         return
     with _told_to_parent(ready_fd):
-        run_trio(_serve, context, mountpoint, allow_other, ready_fd)
+        run_trio(_serve, context, mountpoint, flags, ready_fd)
 
 
 @click.command(short_help="Unmount the drive.")
@@ -88,7 +119,7 @@ def unmount(mountpoint: Path) -> None:
 
 
 async def _serve(
-    context: Context, mountpoint: Path, allow_other: bool, ready_fd: int
+    context: Context, mountpoint: Path, flags: _Flags, ready_fd: int
 ) -> None:
     """Check everything, mount, and serve until unmounted."""
     from imgurfs import assembly
@@ -97,34 +128,78 @@ async def _serve(
     from imgurfs.fuse.session import MountOptions, serve
     from imgurfs.notify import Notifier
 
+    _allow_many_files()
     config = context.load_config()
-    mountpoints.require_fuse(allow_other=allow_other)
+    mountpoints.require_fuse(allow_other=flags.allow_other)
     place = mountpoints.prepare(
         mountpoint, forbidden=_forbidden(config, context.account)
     )
     async with assembly.open_account(config, context.account) as services:
         with open_drive(
+            _drive_options(context, services, flags),
             db=services.db,
             api=services.api,
             http=services.http,
             clock=services.clock,
             executor=services.executor,
-            cache_dir=services.paths.cache_dir / "content",
-            cache_bytes_max=config.cache.size_bytes_max,
-            cdn_url=services.account_config.cdn_url,
-            cdn_hosts=services.account_config.content_hosts,
         ) as drive:
+            background = [*drive.background, drive.invalidator.run]
+            if not flags.read_only:
+                await _take_spool(drive)
+                draining = assembly.make_draining(services, drive.refresher)
+                background.append(draining.run)
             await serve(
                 place,
                 drive.operations,
                 options=MountOptions(
-                    account_name=services.account.url, allow_other=allow_other
+                    account_name=services.account.url,
+                    allow_other=flags.allow_other,
+                    is_read_only=flags.read_only,
                 ),
                 executor=services.executor,
                 notifier=Notifier(),
-                background=[*drive.background, drive.invalidator.run],
+                background=background,
                 on_ready=_ready_teller(ready_fd),
             )
+
+
+def _allow_many_files() -> None:
+    """Take as many descriptors as there are: every file open on the drive needs one."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+async def _take_spool(drive: Drive) -> None:
+    """Become the account's writer, unless another mount is."""
+    await drive.writer.recover()
+    if not drive.writer.spool.is_owned:
+        logger.warning(
+            "another mount of this account is writing;"
+            " this one can only read until that one has ended"
+        )
+
+
+def _drive_options(context: Context, services: Services, flags: _Flags) -> DriveOptions:
+    """Return what configuration and flags make of the drive."""
+    from imgurfs.cli import drive_files, mount_log
+    from imgurfs.fuse.drive import DriveOptions
+
+    config, errors = services.config, mount_log.RecentErrors()
+    mount_log.listen(errors)
+    settings = config.mount
+    if flags.non_media is not None:
+        settings = msgspec.structs.replace(settings, non_media=flags.non_media)
+    return DriveOptions(
+        cache_dir=services.paths.content_dir,
+        cache_bytes_max=config.cache.size_bytes_max,
+        spool_dir=services.paths.spool_dir,
+        cdn_url=services.account_config.cdn_url,
+        cdn_hosts=services.account_config.content_hosts,
+        mount=settings,
+        delete_grace_s=config.sync.delete_grace_s,
+        is_read_only=flags.read_only,
+        virtual=drive_files.makers(context, errors),
+    )
 
 
 def _forbidden(config: Config, account: str) -> list[Path]:
@@ -169,15 +244,13 @@ def _tell(ready_fd: int, line: bytes) -> None:
         os.close(ready_fd)
 
 
-def _mount_in_background(
-    context: Context, mountpoint: Path, *, allow_other: bool
-) -> None:
+def _mount_in_background(context: Context, mountpoint: Path, flags: _Flags) -> None:
     """Start the child, wait for its word, and report a failure as our own."""
     places = paths.account_paths(context.account)
     read_fd, write_fd = os.pipe()
     command = [sys.executable, "-m", "imgurfs", *context.common_arguments()]
     command += ["mount", "--foreground", "--ready-fd", str(write_fd)]
-    command += ["--allow-other"] if allow_other else []
+    command += flags.as_arguments()
     # "--" because a mountpoint may begin with a dash.
     command += ["--", str(mountpoint)]
     with os.fdopen(read_fd, "rb", buffering=0) as pipe:

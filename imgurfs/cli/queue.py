@@ -7,18 +7,17 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from imgurfs.cli import queue_facts
 from imgurfs.cli.context import Context, pass_context, run_trio
-from imgurfs.cli.words import finite, moment, number, printable, size, table
+from imgurfs.cli.words import moment, number, printable, size, table
 from imgurfs.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from imgurfs.control import Waiting
+    from imgurfs.store.database import Connection
     from imgurfs.store.outbox import Job
 
-#: Jobs in a list unless told otherwise, for people and for programs.
-_SHOWN, _SHOWN_AS_JSON = 50, 1000
+#: Jobs in a list for people, unless told otherwise.
+_SHOWN = 50
 
 _as_json = click.option(
     "--json", "as_json", is_flag=True, help="Print one JSON object."
@@ -31,7 +30,7 @@ def _listing_options(command: Any) -> Any:
         _as_json,
         click.option("--limit", type=click.IntRange(min=0), metavar="N",
                      help=f"Show at most N jobs; 0 = all (default: {_SHOWN},"
-                     f" with --json {_SHOWN_AS_JSON})."),
+                     f" with --json {queue_facts.SHOWN_MAX})."),
         click.option("--dead", is_flag=True, help="Show what Imgur rejected instead."),
     ):  # fmt: skip
         command = option(command)
@@ -76,26 +75,15 @@ def queue(ctx: click.Context, as_json: bool, limit: int | None, dead: bool) -> N
 def list_(context: Context, as_json: bool, limit: int | None, dead: bool) -> None:
     """List what waits, or with --dead what Imgur rejected."""
     from imgurfs.cli.opened import opened
-    from imgurfs.store import outbox_lists
 
-    usual = _SHOWN_AS_JSON if as_json else _SHOWN
+    usual = queue_facts.SHOWN_MAX if as_json else _SHOWN
     shown = usual if limit is None else limit or None
     with opened(context) as state:
-        c = state.reader
-        rejected = outbox_lists.rejected(c)
-        if dead:
-            jobs, total = rejected[:shown], len(rejected)
-        else:
-            unfinished = outbox_lists.UNFINISHED
-            jobs = outbox_lists.listed(c, states=unfinished, limit=shown)
-            total = outbox_lists.count(c, states=unfinished)
-        tell = state.waiting_teller()
-        facts = [_facts(job, tell) for job in jobs]
+        found = queue_facts.gather(state, is_dead=dead, limit=shown)
     if as_json:
-        found = {"jobs": facts, "total": total, "rejected": len(rejected)}
         print(json.dumps(found, indent=2))
         return
-    _print_list(facts, total, is_dead=dead, rejected=len(rejected))
+    _print_list(found["jobs"], found["total"], is_dead=dead, rejected=found["rejected"])
 
 
 @queue.command()
@@ -114,7 +102,7 @@ def show(context: Context, job_id: int, as_json: bool) -> None:
             raise UsageError(
                 f"there is no job {job_id}", hint="list them: imgurfs queue"
             )
-        facts = _facts(job, state.waiting_teller())
+        facts = queue_facts.of_job(state.reader, job, state.waiting_teller())
     if as_json:
         print(json.dumps(facts, indent=2))
         return
@@ -141,7 +129,7 @@ def retry(context: Context, job_id: int | None, dead: bool) -> None:
         else:
             wanted = JobId(job_id)
             jobs = [state.write(lambda c: control.retry(c, wanted, now=now))]
-        _tell("is sent again", jobs)
+        _tell(state.reader, "is sent again", jobs)
         if not jobs:
             print("nothing was rejected")
 
@@ -162,7 +150,7 @@ def cancel(context: Context, job_id: int) -> None:
     with opened(context) as state:
         now = state.clock.now()
         job = state.write(lambda c: control.cancel(c, JobId(job_id), now=now))
-        _tell("is withdrawn", [job])
+        _tell(state.reader, "is withdrawn", [job])
 
 
 @queue.command()
@@ -195,12 +183,13 @@ def resolve(
         job = control.unresolved(state.reader, wanted)
     if happened is not None:
         job = run_trio(_record, context, job, happened)
-        _tell(f"is done, as {happened}", [job])
+        with opened(context) as state:
+            _tell(state.reader, f"is done, as {happened}", [job])
         return
     with opened(context) as state:
         now = state.clock.now()
         job = state.write(lambda c: control.did_not_happen(c, wanted, now=now))
-    _tell("is sent again", [job])
+        _tell(state.reader, "is sent again", [job])
 
 
 async def _record(context: Context, job: Job, made_id: str) -> Job:
@@ -222,38 +211,11 @@ async def _record(context: Context, job: Job, made_id: str) -> Job:
         )
 
 
-def _tell(what: str, jobs: list[Job]) -> None:
-    from imgurfs.jobs.queueing import describe
+def _tell(c: Connection, what: str, jobs: list[Job]) -> None:
+    from imgurfs.cli import drive_names
 
     for job in jobs:
-        print(f"job {job.id} {what}: {printable(describe(job))}")
-
-
-def _facts(job: Job, tell: Callable[[Job], Waiting]) -> dict[str, Any]:
-    from imgurfs.jobs.queueing import describe
-    from imgurfs.store.outbox_lists import UNFINISHED
-
-    waiting = tell(job) if job.state in UNFINISHED else None
-    return {
-        "id": job.id,
-        "kind": job.kind,
-        "what": describe(job),
-        "state": job.state.value,
-        "lane": job.lane.value,
-        "waits_for": waiting.cause.value if waiting else None,
-        "waits_until": finite(waiting.until) if waiting else None,
-        "reason": waiting.reason if waiting else "",
-        "attempts": job.attempts,
-        "error": job.error,
-        "guard": job.guard,
-        "size_bytes": job.size_bytes,
-        "created_at": job.created_at,
-        "not_before": finite(job.not_before),
-        "sent_at": job.sent_at,
-        "settled_at": job.settled_at,
-        "marker": job.marker,
-        "result": json.loads(job.result) if job.result else None,
-    }
+        print(f"job {job.id} {what}: {printable(drive_names.what(c, job))}")
 
 
 def _value(key: str, value: Any) -> str:

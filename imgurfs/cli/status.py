@@ -40,9 +40,9 @@ def status(context: Context, as_json: bool, watch: bool) -> None:
 
     \b
     JSON keys: account, processes, tree, queue, sending (in the air), left (files,
-    bytes, album_calls, deletions), waits (why, until when, how many), eta, paused,
-    deletions, guard, notices, skipped, budget, attention (what is stuck, and what to
-    do). Times are epochs; null means never, or when you decide.
+    bytes, album_calls, titles, deletions), waits (why, until when, how many), eta,
+    paused, deletions, guard, notices, skipped, drive, budget, attention (what is stuck,
+    and what to do). Times are epochs; null means never, or when you decide.
     """  # noqa: D301 - \b keeps click from rewrapping
     from imgurfs.cli.opened import opened
 
@@ -219,6 +219,8 @@ _KINDS = {
     "members": "album change",
     "verify": "album check",
     "update_album": "album title",
+    "update_image": "image title",
+    "delete_album": "album deletion",
     "delete_image": "deletion",
 }
 
@@ -271,6 +273,35 @@ def _detail_lines(facts: dict[str, Any]) -> list[str]:
     more = facts["skipped"]["count"] - len(facts["skipped"]["files"])
     if more > 0:
         lines.append(f"         and {more} more skipped files")
+    return lines + _drive_lines(facts["drive"])
+
+
+def _drive_lines(drive: dict[str, Any]) -> list[str]:
+    """Return what was written to the drive and is on this machine only."""
+    lines = []
+    spool, kept = drive["spool"], drive["kept"]
+    if spool["files"]:
+        lines.append(
+            f"spool    {number(spool['files'], 'file')}, {size(spool['bytes'])}:"
+            f" {drive['waiting']} to upload, {drive['writing']} being written,"
+            f" {drive['local']} that stay here"
+        )
+    if kept["count"]:
+        lines.append(
+            f"kept     {number(kept['count'], 'original')}, {size(kept['bytes'])}:"
+            " Imgur changed their bytes"
+        )
+    for heading, group, total in (
+        ("refused ", drive["refused"], drive["refused"]["count"]),
+        ("scratch ", drive["scratch"], drive["scratch"]["old"]),
+    ):
+        lines += [
+            f"{heading} {printable(file['path'] or 'a removed file')}:"
+            f" {printable(file['error'] or 'since ' + moment(file['since_at']))}"
+            for file in group["files"]
+        ]
+        if total > len(group["files"]):
+            lines.append(f"         and {total - len(group['files'])} more")
     return lines
 
 

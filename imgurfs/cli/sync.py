@@ -259,20 +259,19 @@ class _Foreground:
         self._view.show(self._course, note=note, sending=self._in_air())
 
     def _in_air(self) -> list[Sending]:
+        from imgurfs.cli import drive_names
         from imgurfs.cli.live import Sending
-        from imgurfs.jobs.queueing import describe
         from imgurfs.store import outbox_lists
         from imgurfs.store.outbox import JobState
 
-        jobs = outbox_lists.listed(
-            self._services.db.reader, states=[JobState.SENDING], kind="upload"
-        )
+        c = self._services.db.reader
+        jobs = outbox_lists.listed(c, states=[JobState.SENDING], kind="upload")
         sent = {job.id: self._progress.get(job.id) for job in jobs}
         self._progress = {i: known for i, known in sent.items() if known is not None}
         return [
             Sending(
                 job.id,
-                describe(job),
+                drive_names.what(c, job),
                 known.sent_bytes if (known := sent[job.id]) is not None else 0,
                 job.size_bytes,
             )
@@ -298,8 +297,8 @@ class _Foreground:
 
     def _print_jobs(self, report: DrainReport) -> int:
         """Print what was done, failed and waits; return how many jobs wait."""
+        from imgurfs.cli import drive_names
         from imgurfs.jobs import guard
-        from imgurfs.jobs.queueing import describe
         from imgurfs.store import outbox_lists
 
         c = self._services.db.reader
@@ -312,7 +311,7 @@ class _Foreground:
         for job in outbox_lists.listed(c, states=unfinished, limit=_SHOWN_MAX):
             why = tell(job)
             until = f", until {moment(why.until)}" if why.until is not None else ""
-            lines.append(f"{describe(job)}: {why.reason}{until}")
+            lines.append(f"{drive_names.what(c, job)}: {why.reason}{until}")
         count = outbox_lists.count(c, states=unfinished)
         _print_some("waits", lines, count=count)
         held = guard.report(c)

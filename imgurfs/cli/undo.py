@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -13,6 +13,7 @@ from imgurfs.cli.words import moment, number, printable
 if TYPE_CHECKING:
     from imgurfs.cli.opened import Opened
     from imgurfs.control import Undone
+    from imgurfs.store.database import Connection
 
 
 @click.command(short_help="Call off deletions that wait.")
@@ -23,9 +24,10 @@ def undo(context: Context, job_id: int | None, as_json: bool) -> int:
     """Call off all deletions that wait, or the one with this ID.
 
     A deletion waits out the grace period ([sync] delete_grace_s) before it is sent,
-    and longer when the guard holds it. The image then stays on Imgur, and a file that
-    is gone is forgotten: its image is not asked about again. What was sent cannot be
-    undone; Imgur keeps no bin. The ids are shown by 'imgurfs queue'.
+    and longer when the guard holds it. The image then stays on Imgur: what was removed
+    from the drive is there again, and a file that is gone from a watched folder is
+    forgotten, its image is not asked about again. What was sent cannot be undone; Imgur
+    keeps no bin. The ids are shown by 'imgurfs queue'.
 
     JSON: {"kept": [{"job_id", "image_id", "files": [..]}]}. Exit code 1 when nothing
     could be undone.
@@ -41,24 +43,28 @@ def undo(context: Context, job_id: int | None, as_json: bool) -> int:
             kept += more
             if wanted is not None:
                 break
+        facts = [_facts(state.reader, one) for one in kept]
         if as_json:
-            print(json.dumps({"kept": [_facts(one) for one in kept]}, indent=2))
+            print(json.dumps({"kept": facts}, indent=2))
         elif kept:
-            _print_kept(kept)
+            _print_kept(facts)
         else:
             _print_nothing(state)
     return 0 if kept else EXIT_FAILED
 
 
-def _facts(one: Undone) -> dict[str, object]:
+def _facts(c: Connection, one: Undone) -> dict[str, Any]:
+    from imgurfs.cli import drive_names
+
     files = [path.decode("utf-8", "backslashreplace") for path in one.files]
+    files += drive_names.paths_at(c, one.places)
     return {"job_id": one.job_id, "image_id": one.image_id, "files": files}
 
 
-def _print_kept(kept: list[Undone]) -> None:
+def _print_kept(kept: list[dict[str, Any]]) -> None:
     for one in kept:
-        names = ", ".join(printable(path) for path in one.files)
-        print(f"kept: image {one.image_id}" + (f" ({names})" if names else ""))
+        names = ", ".join(printable(path) for path in one["files"])
+        print(f"kept: image {one['image_id']}" + (f" ({names})" if names else ""))
     print(f"{number(len(kept), 'deletion')} called off; the images stay on Imgur")
 
 

@@ -1,4 +1,7 @@
-"""``imgurfs wait``: returns when everything is uploaded."""
+"""``imgurfs wait``: returns when everything is uploaded.
+
+Watched folders and the whole; what lies in the mounted drive is ``wait_drive``'s.
+"""
 
 from __future__ import annotations
 
@@ -17,11 +20,12 @@ if TYPE_CHECKING:
     from imgurfs.cli.opened import Opened
     from imgurfs.config import Config, FolderConfig
     from imgurfs.control import Waiting
+    from imgurfs.store.outbox import Job
     from imgurfs.store.outbox_lists import Tally
     from imgurfs.store.synced import SkippedFile
 
 #: How often the tables are looked at.
-_POLL_S = 0.5
+POLL_S = 0.5
 #: A daemon that is just starting, or restarted, gets this long to take its lock.
 _NOBODY_S = 5.0
 #: Files compared with the tables between two checkpoints.
@@ -38,7 +42,7 @@ class _Place:
 
 
 @dataclass(frozen=True, slots=True)
-class _Left:
+class Left:
     """What is not uploaded yet: files nobody has queued, and jobs with their causes."""
 
     files: list[bytes]
@@ -49,23 +53,44 @@ class _Left:
     eta: str
 
 
-@click.command(short_help="Wait until everything is uploaded.")
-@click.argument("path", type=click.Path(path_type=Path), required=False)
+@click.command(short_help="Wait until files, or everything, are uploaded.")
+@click.argument("paths", metavar="[PATH]...", type=click.Path(path_type=Path), nargs=-1)
 @click.option("--timeout", metavar="TIME", help="Give up after e.g. 30s, 10m or 2h.")
 @pass_context
-def wait(context: Context, path: Path | None, timeout: str | None) -> int:
-    """Wait until every file under PATH, or of all watched folders, is uploaded.
+def wait(context: Context, paths: tuple[Path, ...], timeout: str | None) -> int:
+    """Wait until everything under each PATH is uploaded, or all there is to upload.
 
-    The daemon (or 'imgurfs sync') does the work; files it has not noticed yet count as
-    well. Deletions are not waited for.
+    A PATH lies in a watched folder or in the mounted drive. The daemon, the mount or
+    'imgurfs sync' does the work; files that were not noticed yet count as well.
+    Deletions are not waited for, nor files that only stay on this machine.
 
     Exit codes: 0 everything is uploaded; 75 the rest needs a decision of yours
     (rejected, held, paused without an end), or the time is over; 69 nobody is at work.
     """
+    from imgurfs.cli import drive_paths, wait_drive
+    from imgurfs.clock import SystemClock
+
+    clock = SystemClock()
     limit_s = float("inf") if timeout is None else parse_duration(timeout)
+    deadline_s = clock.monotonic() + limit_s
     settings = context.load_config()
-    places = _places(settings, context, path)
-    return run_trio(_wait, context, places, limit_s, path is None)
+    if not paths:
+        everything = _places(settings, context, None)
+        return run_trio(_wait, context, everything, deadline_s, None)
+    found = [(path, drive_paths.find(path)) for path in paths]
+    watched = [
+        place
+        for path, on_drive in found
+        if on_drive is None
+        for place in _places(settings, context, path)
+    ]
+    code = 0
+    if watched:
+        code = run_trio(_wait, context, watched, deadline_s, watched)
+    on_drives = [on_drive for _, on_drive in found if on_drive is not None]
+    if on_drives:
+        code = run_trio(wait_drive.wait, context, on_drives, deadline_s) or code
+    return code
 
 
 def _places(settings: Config, context: Context, path: Path | None) -> list[_Place]:
@@ -91,8 +116,12 @@ def _places(settings: Config, context: Context, path: Path | None) -> list[_Plac
 
 
 async def _wait(
-    context: Context, places: list[_Place], limit_s: float, is_everything: bool
+    context: Context,
+    places: list[_Place],
+    deadline_s: float,
+    below: list[_Place] | None,
 ) -> int:
+    """Wait for files in ``places``, and for the jobs ``below`` some of them or all."""
     import trio
 
     from imgurfs.cli.live import Course, ProgressView, pause_s
@@ -101,35 +130,33 @@ async def _wait(
     with opened(context) as state:
         course, alone_since_s = Course(), None
         view = ProgressView(state.clock, is_quiet=context.verbosity < 0)
-        deadline_s = state.clock.monotonic() + limit_s
         folders = _Files(state, places)
         files = await folders.unfinished()
-        place = None if is_everything else places[0]
         with view:
             while True:
                 now_s = state.clock.monotonic()
                 while files and folders.is_settled(files[-1]):
                     files.pop()
-                left = _left(state, place, files)
+                left = _left(state, below, files)
                 if not left.jobs and not left.files:
                     files = await folders.unfinished()
                     if not files:
                         break
                     continue
                 course.see(max(left.uploads, len(left.files)), left.size_bytes)
-                view.show(course, note=_note(left))
-                if _needs_user(left) and folders.are_queued(files):
+                view.show(course, note=note(left))
+                if needs_user(left) and folders.are_queued(files):
                     break
-                alone_since_s = _alone_since(state, left, alone_since_s, now_s)
+                alone_since_s = alone_since(state, left, alone_since_s, now_s)
                 if now_s >= deadline_s:
                     break
                 took_s = state.clock.monotonic() - now_s
-                await trio.sleep(min(pause_s(_POLL_S, took_s), deadline_s - now_s))
-        return _report(state, places, left, is_everything=is_everything)
+                await trio.sleep(min(pause_s(POLL_S, took_s), deadline_s - now_s))
+        return _report(state, places, left, is_everything=below is None)
 
 
-def _alone_since(
-    state: Opened, left: _Left, since_s: float | None, now_s: float
+def alone_since(
+    state: Opened, left: Left, since_s: float | None, now_s: float
 ) -> float | None:
     """Return since when nobody is at work, None when somebody is.
 
@@ -151,23 +178,33 @@ def _alone_since(
     return since_s
 
 
-def _left(state: Opened, place: _Place | None, files: list[bytes]) -> _Left:
-    """Return what is left now: the ``files``, and the jobs below a place or all."""
+def _left(state: Opened, places: list[_Place] | None, files: list[bytes]) -> Left:
+    """Return what is left now: the ``files``, and the jobs below some places or all."""
+    from imgurfs.jobs import queueing
+    from imgurfs.store import outbox_lists
+
+    now = state.clock.now()
+    if places is None:
+        uploads = outbox_lists.tallies(state.reader, now=now, kinds=(queueing.UPLOAD,))
+    else:
+        uploads = [one for p in places for one in _uploads_below(state, p, now)]
+    return left_of(state, files, uploads)
+
+
+def left_of(state: Opened, files: list[bytes], uploads: list[Tally]) -> Left:
+    """Return what is left: some files, their uploads, and every change of an album."""
     from imgurfs.cli.forecast import of_queue
     from imgurfs.jobs import queueing
     from imgurfs.store import outbox_lists
 
-    c, now = state.reader, state.clock.now()
-    albums = (queueing.CREATE_ALBUM, queueing.MEMBERS, queueing.UPDATE_ALBUM)
-    if place is None:
-        found = outbox_lists.tallies(c, now=now, kinds=(queueing.UPLOAD, *albums))
-    else:
-        found = _uploads_below(state, place, now)
-        found += outbox_lists.tallies(c, now=now, kinds=albums)
-    uploads = [one for one in found if one.kind == queueing.UPLOAD]
+    found = uploads + outbox_lists.tallies(
+        state.reader,
+        now=state.clock.now(),
+        kinds=(queueing.CREATE_ALBUM, queueing.MEMBERS, queueing.UPDATE_ALBUM),
+    )
     tell = state.waiting_teller()
     eta = of_queue(state, found)
-    return _Left(
+    return Left(
         files,
         jobs=sum(one.count for one in found),
         uploads=sum(one.count for one in uploads),
@@ -289,12 +326,12 @@ def _is_below(path: bytes, directory: bytes) -> bool:
     return not directory or path == directory or path.startswith(directory + b"/")
 
 
-def _needs_user(left: _Left) -> bool:
+def needs_user(left: Left) -> bool:
     """Whether no job that is left can go on by itself."""
     return all(waiting.needs_user for waiting in left.waiting)
 
 
-def _note(left: _Left) -> str:
+def note(left: Left) -> str:
     """Return when it is over; when everything waits, for what and until when."""
     timed = [waiting for waiting in left.waiting if waiting.until is not None]
     if not timed or len(timed) < len(left.waiting):
@@ -304,12 +341,12 @@ def _note(left: _Left) -> str:
 
 
 def _report(
-    state: Opened, places: list[_Place], left: _Left, *, is_everything: bool
+    state: Opened, places: list[_Place], left: Left, *, is_everything: bool
 ) -> int:
     """Say how it ended; return the exit code."""
     problems = _problems(state, places, is_everything=is_everything)
     undone = max(left.jobs, len(left.files))
-    if left.jobs and _needs_user(left):
+    if left.jobs and needs_user(left):
         reasons = sorted({waiting.reason for waiting in left.waiting})
         problems.insert(0, f"{number(undone, 'job')} left: {'; '.join(reasons)}")
     elif undone:
@@ -326,15 +363,16 @@ def _report(
 
 def _problems(state: Opened, places: list[_Place], *, is_everything: bool) -> list[str]:
     """Return what is stuck although nothing is left to wait for."""
+    from imgurfs.cli import drive_names
     from imgurfs.jobs import guard, queueing
     from imgurfs.store import outbox_lists, synced
 
     c = state.reader
     found = []
     for job in outbox_lists.rejected(c):
-        if job.kind != queueing.UPLOAD:
-            if is_everything:
-                found.append(f"rejected: {queueing.describe(job)}: {job.error}")
+        if is_everything and not _is_of_folder(job):
+            found.append(f"rejected: {drive_names.what(c, job)}: {job.error}")
+        if not _is_of_folder(job):
             continue
         payload = queueing.decode(job, queueing.UploadPayload)
         folder = synced.folder(c, payload.folder)
@@ -344,8 +382,18 @@ def _problems(state: Opened, places: list[_Place], *, is_everything: bool) -> li
             for place in places
             if folder is not None
         ) and os.path.lexists(whole):
-            found.append(f"rejected: {queueing.describe(job)}: {job.error}")
+            found.append(f"rejected: {drive_names.what(c, job)}: {job.error}")
     held = guard.report(c) if is_everything else None
     if held is not None:
         found.append(f"{held.text}: see imgurfs guard")
     return found
+
+
+def _is_of_folder(job: Job) -> bool:
+    """Whether a job uploads a file of a watched folder."""
+    from imgurfs.jobs import queueing
+
+    if job.kind != queueing.UPLOAD:
+        return False
+    payload = queueing.decode(job, queueing.UploadPayload)
+    return payload.folder != queueing.DRIVE

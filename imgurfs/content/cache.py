@@ -68,14 +68,6 @@ class CachedFile:
     lock: trio.Lock = field(default_factory=trio.Lock)
 
 
-@dataclass(slots=True)
-class _Usage:
-    """Bytes on disk and the last use (epoch) of one image, held or not."""
-
-    size_bytes: int
-    used_at: float
-
-
 class ContentCache:
     """Bounded sparse files with known ranges; see the module's theory of operation."""
 
@@ -87,7 +79,7 @@ class ContentCache:
         executor: Executor,
         clock: Clock,
         lock: FileLock | None,
-        usage: dict[ImageId, _Usage],
+        usage: dict[ImageId, disk.Usage],
     ) -> None:
         self.directory = directory
         self._size_bytes_max = size_bytes_max
@@ -118,7 +110,7 @@ class ContentCache:
             directory.mkdir(mode=0o700, parents=True, exist_ok=True)
             lock = _lock_if_free(directory)
             if lock is not None:
-                usage = _scan(directory)
+                usage = disk.scan(directory)
         except OSError as error:
             logger.warning(_DISK_TROUBLE, error)
         return cls(
@@ -221,7 +213,9 @@ class ContentCache:
             known_before = file.ranges.total_bytes
             file.ranges = file.ranges.add(offset, offset + len(data))
             file.is_dirty = True
-            usage = self._usage.setdefault(file.image_id, _Usage(0, self._clock.now()))
+            usage = self._usage.setdefault(
+                file.image_id, disk.Usage(0, self._clock.now())
+            )
             usage.size_bytes += file.ranges.total_bytes - known_before
         return True
 
@@ -243,6 +237,38 @@ class ContentCache:
             except OSError as error:
                 self._warn(error)
         await self.evict()
+
+    async def adopt(
+        self, image_id: ImageId, source: Path, size_bytes: int, *, etag: str
+    ) -> bool:
+        """Keep a file that is durable, and never changes again, as an image's bytes.
+
+        Return whether they can be read from here from now on.
+        """
+        file = await self.acquire(image_id, size_bytes)
+        try:
+            async with file.lock:
+                if file.fd is None or file.is_broken:
+                    return False
+                sidecar = disk.Sidecar(size_bytes, etag, ((0, size_bytes),))
+                path = self._path(image_id)
+                try:
+                    new_fd = await self._executor.run(
+                        ThreadLane.DISK, disk.adopt, path, source, sidecar
+                    )
+                except OSError as error:
+                    # What was known of the old file may be gone from its directory.
+                    self._warn(error)
+                    file.is_broken = True
+                    return False
+                self._take_fd(file, new_fd)
+                file.etag, file.is_dirty = etag, False
+                file.ranges = Ranges.of(sidecar.spans)
+                self._usage[image_id] = disk.Usage(size_bytes, self._clock.now())
+        finally:
+            self.release(file)
+        await self.evict()
+        return True
 
     async def drop(self, file: CachedFile) -> None:
         """Forget the content of a held file: it turned out to be something else."""
@@ -312,7 +338,7 @@ class ContentCache:
                 return
             try:
                 self._usage = await self._executor.run(
-                    ThreadLane.DISK, _scan, self.directory
+                    ThreadLane.DISK, disk.scan, self.directory
                 )
             except BaseException:
                 lock.release()
@@ -343,7 +369,14 @@ class ContentCache:
             self._warn(error)
             file.is_broken = True
             return
-        # The number stays the same, so that readers in threads keep a valid one.
+        self._take_fd(file, new_fd)
+
+    def _take_fd(self, file: CachedFile, new_fd: int) -> None:
+        """Read from another file from now on.
+
+        The number stays the same, so that readers in threads keep a valid one.
+        """
+        assert file.fd is not None
         os.dup2(new_fd, file.fd, inheritable=False)
         os.close(new_fd)
 
@@ -363,11 +396,3 @@ def _lock_if_free(directory: Path) -> FileLock | None:
     """Return the directory's lock, held, or None while another process has it."""
     lock = FileLock(directory / "lock")
     return lock if lock.acquire_nowait() else None
-
-
-def _scan(directory: Path) -> dict[ImageId, _Usage]:
-    """Return what is on disk, after tidying up."""
-    return {
-        ImageId(name): _Usage(size_bytes, used_at)
-        for name, size_bytes, used_at in disk.scan(directory)
-    }

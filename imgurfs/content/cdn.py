@@ -48,6 +48,14 @@ class Answer:
     etag: str
 
 
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """What the CDN says of an image's bytes. The ETag of an upload is its MD5."""
+
+    etag: str
+    size_bytes: int
+
+
 class Cdn:
     """Fetches spans of images, with a bounded number of attempts."""
 
@@ -89,6 +97,30 @@ class Cdn:
                     raise
             await trio.sleep(_RETRY_PAUSE_S * attempt)
         raise AssertionError("the last attempt returns or raises")
+
+    async def identify(self, image: Image, *, lane: Lane) -> Identity:
+        """Return what the CDN has under the image's link, without its bytes.
+
+        One attempt. Raises ContentGoneError, ContentMismatchError, ThrottledError,
+        NotSentError and OutageError.
+        """
+        request = self._http.build_request(
+            "HEAD",
+            self.url_of(image),
+            headers={"Accept": _ACCEPT},
+            extensions={"imgurfs": RequestClass(RequestKind.CDN, lane)},
+        )
+        try:
+            with trio.fail_after(limits.API_CALL_TIMEOUT_S):
+                response = await self._http.send(request)
+        except trio.TooSlowError:
+            raise OutageError(f"the CDN does not tell of image {image.id}") from None
+        self._check_status(image, response, wanted=200)
+        etag = _check_headers(image, response)
+        length: str = response.headers.get("content-length", "")
+        if not length.isdecimal():
+            raise ContentMismatchError(f"image {image.id}: the CDN tells no length")
+        return Identity(etag=etag, size_bytes=int(length))
 
     def url_of(self, image: Image) -> httpx.URL:
         """Return where to ask: the link's path on the configured CDN.
@@ -139,10 +171,12 @@ class Cdn:
             await response.aclose()
         return Answer(start=start, data=data, total_bytes=total_bytes, etag=etag)
 
-    def _check_status(self, image: Image, response: httpx.Response) -> None:
-        """Raise unless the answer claims to be a part of an image."""
+    def _check_status(
+        self, image: Image, response: httpx.Response, *, wanted: int = 206
+    ) -> None:
+        """Raise unless the answer claims to be a part of an image, or all of it."""
         status = response.status_code
-        if status == 206:
+        if status == wanted:
             return
         if status in (404, 410):
             raise ContentGoneError(f"image {image.id} is not on the CDN any more")

@@ -9,16 +9,26 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-from collections.abc import Iterator
+import shutil
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 import msgspec
 
 from imgurfs.content.ranges import Ranges
+from imgurfs.model import ImageId
 
 _SIDECAR_SUFFIX: Final = ".ranges"
 _TEMPORARY_SUFFIX: Final = ".tmp"
+
+
+@dataclass(slots=True)
+class Usage:
+    """Bytes on disk and the last use (epoch) of one image, held or not."""
+
+    size_bytes: int
+    used_at: float
 
 
 class Sidecar(msgspec.Struct, frozen=True):
@@ -70,7 +80,7 @@ def discard_empty(path: Path) -> None:
 def open_data(path: Path, size_bytes: int) -> tuple[int, Sidecar | None]:
     """Open or create the data file; return it with the sidecar if that fits it."""
     path.parent.mkdir(mode=0o700, exist_ok=True)
-    sidecar = _read_sidecar(path, size_bytes)
+    sidecar = read_sidecar(path, size_bytes)
     if sidecar is None:
         remove(path)
     fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
@@ -80,7 +90,7 @@ def open_data(path: Path, size_bytes: int) -> tuple[int, Sidecar | None]:
     return fd, sidecar
 
 
-def _read_sidecar(path: Path, size_bytes: int) -> Sidecar | None:
+def read_sidecar(path: Path, size_bytes: int) -> Sidecar | None:
     """Return the sidecar if it is whole and can be true of the data file."""
     try:
         sidecar = msgspec.json.decode(_sidecar_path(path).read_bytes(), type=Sidecar)
@@ -118,8 +128,32 @@ def persist(fd: int, path: Path, sidecar: Sidecar) -> None:
     temporary.rename(target)
 
 
-def scan(directory: Path) -> Iterator[tuple[str, int, float]]:
-    """Yield name, bytes on disk and last use of each image; remove the unvouched."""
+def adopt(path: Path, source: Path, sidecar: Sidecar) -> int:
+    """Let a durable file be an image's whole data file; return it opened.
+
+    ``source`` stays: on the same disk both are one file, which nobody may change.
+    """
+    path.parent.mkdir(mode=0o700, exist_ok=True)
+    temporary = path.with_name(path.name + _TEMPORARY_SUFFIX)
+    temporary.unlink(missing_ok=True)
+    try:
+        os.link(source, temporary)
+    except OSError:
+        # Another disk, or one without links.
+        shutil.copyfile(source, temporary)
+    temporary.rename(path)
+    fd = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+    try:
+        persist(fd, path, sidecar)
+    except BaseException:
+        os.close(fd)
+        raise
+    return fd
+
+
+def scan(directory: Path) -> dict[ImageId, Usage]:
+    """Return what is there; remove what no sidecar vouches for."""
+    found: dict[ImageId, Usage] = {}
     for shelf in directory.iterdir():
         if not shelf.is_dir():
             continue
@@ -133,4 +167,5 @@ def scan(directory: Path) -> Iterator[tuple[str, int, float]]:
                 path.unlink(missing_ok=True)
             else:
                 used_at = _sidecar_path(path).stat().st_mtime
-                yield name, path.stat().st_blocks * 512, used_at
+                found[ImageId(name)] = Usage(path.stat().st_blocks * 512, used_at)
+    return found

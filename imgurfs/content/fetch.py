@@ -25,6 +25,7 @@ import logging
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Final, NoReturn
 
 import httpx
@@ -33,7 +34,7 @@ import trio
 from imgurfs import limits
 from imgurfs.clock import Clock
 from imgurfs.content.cache import CachedFile, ContentCache
-from imgurfs.content.cdn import Answer, Cdn
+from imgurfs.content.cdn import Answer, Cdn, Identity
 from imgurfs.errors import ImgurfsError, OutageError
 from imgurfs.model import Image, ImageId, Lane
 
@@ -146,6 +147,19 @@ class Fetcher:
             return known
         answer = await self._join(image, 0, None, Lane.INTERACTIVE).wait()
         return answer.total_bytes
+
+    async def identify(self, image: Image) -> Identity:
+        """Ask the CDN what it has. Raises what :meth:`read` raises."""
+        return await self._cdn.identify(image, lane=Lane.PREFETCH)
+
+    async def adopt(self, image: Image, source: Path, identity: Identity) -> bool:
+        """Keep a file as the image's bytes; False when there is no cache to keep it.
+
+        The file is durable, has exactly these bytes, and is never changed again.
+        """
+        return await self._cache.adopt(
+            image.id, source, identity.size_bytes, etag=identity.etag
+        )
 
     @contextlib.asynccontextmanager
     async def holding(self, image: Image) -> AsyncIterator[CachedFile]:

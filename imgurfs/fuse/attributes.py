@@ -16,7 +16,6 @@ from imgurfs.store.entries import Node, NodeKind
 _DIRECTORY_MODE: Final = stat.S_IFDIR | 0o755
 _FILE_MODE: Final = stat.S_IFREG | 0o644
 _BLOCK_BYTES: Final = 512
-_NS_PER_S: Final = 1_000_000_000
 
 
 def attributes_of(node: Node, *, uid: int, gid: int) -> pyfuse3.EntryAttributes:
@@ -26,9 +25,10 @@ def attributes_of(node: Node, *, uid: int, gid: int) -> pyfuse3.EntryAttributes:
     (``fuse.invalidation``). The exception is a size that nobody knows: the kernel
     would believe the zero and read an empty file without asking.
     """
+    is_file = node.kind is NodeKind.IMAGE
+    is_settled = not is_file or node.is_size_known
     attributes = pyfuse3.EntryAttributes()
     attributes.st_ino = pyfuse3.InodeT(node.inode)
-    is_file = node.kind is NodeKind.IMAGE
     attributes.st_mode = pyfuse3.ModeT(_FILE_MODE if is_file else _DIRECTORY_MODE)
     attributes.st_nlink = node.links
     attributes.st_uid = uid
@@ -36,12 +36,10 @@ def attributes_of(node: Node, *, uid: int, gid: int) -> pyfuse3.EntryAttributes:
     attributes.st_size = node.size_bytes
     attributes.st_blksize = limits.CHUNK_BYTES
     attributes.st_blocks = -(-node.size_bytes // _BLOCK_BYTES)
-    mtime_ns = int(node.mtime_s * _NS_PER_S)
-    attributes.st_atime_ns = mtime_ns
-    attributes.st_mtime_ns = mtime_ns
-    attributes.st_ctime_ns = mtime_ns
+    attributes.st_atime_ns = node.atime_ns
+    attributes.st_mtime_ns = node.mtime_ns
+    attributes.st_ctime_ns = node.ctime_ns
     attributes.entry_timeout = limits.KERNEL_TIMEOUT_S
-    is_settled = not is_file or node.is_size_known
     attributes.attr_timeout = limits.KERNEL_TIMEOUT_S if is_settled else 0
     return attributes
 

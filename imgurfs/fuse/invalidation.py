@@ -15,7 +15,7 @@ notification (the kernel did not know the name) is no error.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Final, NoReturn, Protocol
 
 import pyfuse3
@@ -47,6 +47,18 @@ class Kernel(Protocol):
         ...
 
 
+class Opened(Protocol):
+    """What is open; ``fuse.handles`` has it."""
+
+    def is_open(self, inode: Inode) -> bool:
+        """Whether anybody has the file open."""
+        ...
+
+    def mark_stale(self, inode: Inode) -> None:
+        """Note that the kernel may have pages of an open file that are old."""
+        ...
+
+
 class PyfuseKernel:
     """The kernel behind the session of this process."""
 
@@ -67,14 +79,16 @@ class Invalidator:
         *,
         db: Database,
         executor: Executor,
-        is_open: Callable[[Inode], bool],
+        handles: Opened,
         kernel: Kernel | None = None,
     ) -> None:
         self._db = db
         self._executor = executor
-        self._is_open = is_open
+        self._handles = handles
         self._kernel = kernel or PyfuseKernel()
         self._notified = 0
+        self._seq = 0
+        self._known: set[int] = set()
 
     def __repr__(self) -> str:
         return f"<Invalidator {self.statistics()}>"
@@ -83,34 +97,43 @@ class Invalidator:
         """Return how many notifications were sent."""
         return {"notified": self._notified}
 
+    def skip(self, first_seq: int, last_seq: int) -> None:
+        """Do not announce these rows: the kernel asked for what they tell.
+
+        For changes that were committed already. One that was announced before it came
+        here did no harm.
+        """
+        self._known.update(range(max(first_seq, self._seq + 1), last_seq + 1))
+
     async def run(
         self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
     ) -> NoReturn:
         """Announce every change committed from now on, until cancelled."""
         version = self._db.data_version()
-        seq = changelog.last_seq(self._db.reader)
+        self._seq = changelog.last_seq(self._db.reader)
+        self._known.clear()
         task_status.started()
         while True:
             await trio.sleep(limits.CHANGE_POLL_S)
             try:
                 seen = self._db.data_version()
                 if seen != version:
-                    seq = await self._follow(seq)
+                    await self._follow()
                     version = seen
             except DatabaseBusyError:
                 logger.debug("the change log is busy; looking again")
 
-    async def _follow(self, seq: int) -> int:
-        """Announce all rows behind ``seq``; return the last one's number."""
-        if changelog.oldest_seq(self._db.reader) > seq + 1:
+    async def _follow(self) -> None:
+        """Announce all rows that have come, but those that the kernel knows."""
+        if changelog.oldest_seq(self._db.reader) > self._seq + 1:
             logger.warning("changes were missed; the kernel forgets everything")
-            last = changelog.last_seq(self._db.reader)
+            self._seq = changelog.last_seq(self._db.reader)
             await self._forget_everything()
-            return last
-        while changes := changelog.since(self._db.reader, seq, _BATCH):
-            await self._announce(changes)
-            seq = changes[-1].seq
-        return seq
+        while changes := changelog.since(self._db.reader, self._seq, _BATCH):
+            news = [change for change in changes if change.seq not in self._known]
+            self._seq = changes[-1].seq
+            self._known -= {change.seq for change in changes}
+            await self._announce(news)
 
     async def _announce(self, changes: Iterable[Change]) -> None:
         names: dict[tuple[Inode, str], None] = {}
@@ -120,7 +143,12 @@ class Invalidator:
                 names[change.parent, change.name] = None
                 inodes[change.parent] = None
             inodes[change.inode] = None
-        plan = [(inode, self._is_open(inode)) for inode in inodes]
+        if not inodes:
+            return
+        plan = [(inode, self._handles.is_open(inode)) for inode in inodes]
+        for inode, is_open in plan:
+            if is_open:
+                self._handles.mark_stale(inode)
         self._notified += await self._executor.run(
             ThreadLane.KERNEL, self._notify_blocking, list(names), plan
         )

@@ -2,7 +2,7 @@
 
 Without it one unexpected exception in a handler would end pyfuse3's main loop and with
 it the mount, and one handler that waits would leave its caller waiting. Used by
-``fuse.operations``.
+the request handlers.
 """
 
 from __future__ import annotations
@@ -13,19 +13,34 @@ import functools
 import logging
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
-from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
+from typing import Any, Concatenate, Final, ParamSpec, Protocol, TypeVar
 
 import pyfuse3
 import trio
 
 from imgurfs import limits
-from imgurfs.errors import ImgurfsError
+from imgurfs.errors import DatabaseDamagedError, ImgurfsError
 from imgurfs.fuse.errnos import errno_of
+from imgurfs.store.damage import is_damage
 
 logger = logging.getLogger(__name__)
 
 P = ParamSpec("P")
 T = TypeVar("T")
+
+#: Answers that programs get every day; the log is for those that need a reason.
+_ORDINARY: Final = frozenset(
+    {
+        errno.ENOENT,
+        errno.EEXIST,
+        errno.ENOTEMPTY,
+        errno.ENOTDIR,
+        errno.EISDIR,
+        errno.EXDEV,
+        errno.EILSEQ,
+        errno.ENAMETOOLONG,
+    }
+)
 
 
 class Wait(enum.Enum):
@@ -48,9 +63,13 @@ class Deadlines:
 
 
 class HasDeadlines(Protocol):
-    """What the wrapper needs to know of the object whose method it wraps."""
+    """What the wrapper needs of the object whose method it wraps."""
 
     deadlines: Deadlines
+
+    def on_damage(self) -> None:
+        """Take note that a database turned out to be damaged."""
+        ...
 
 
 S = TypeVar("S", bound=HasDeadlines)
@@ -81,14 +100,28 @@ def request(
                 logger.warning("%s: no answer within %g s", name, bound_s)
                 raise pyfuse3.FUSEError(errno.ETIMEDOUT) from None
             except ImgurfsError as error:
-                number = errno_of(error)
-                if number != errno.ENOENT:
-                    logger.warning("%s: %s", name, error)
-                raise pyfuse3.FUSEError(number) from None
-            except Exception:
-                logger.exception("%s failed; this is a bug", name)
+                raise _refusal(self, name, error) from None
+            except Exception as error:
+                if is_damage(error):
+                    self.on_damage()
+                    logger.error("%s: the database is damaged: %s", name, error)  # noqa: TRY400 - no bug of ours
+                else:
+                    logger.exception("%s failed; this is a bug", name)
                 raise pyfuse3.FUSEError(errno.EIO) from None
 
         return answer
 
     return decorate
+
+
+def _refusal(handlers: HasDeadlines, name: str, error: ImgurfsError) -> Exception:
+    """Return an error as the kernel wants it, after it was logged if need be."""
+    if isinstance(error, DatabaseDamagedError):
+        handlers.on_damage()
+    number = errno_of(error)
+    if number in _ORDINARY:
+        logger.debug("%s: %s", name, error)
+    else:
+        hint = f" ({error.hint})" if error.hint else ""
+        logger.warning("%s: %s%s", name, error, hint)
+    return pyfuse3.FUSEError(number)

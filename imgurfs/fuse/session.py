@@ -5,8 +5,8 @@ It owns the nursery in which everything of a mount runs. What the requests mean 
 keeps its session in module variables, so a process has one mount at a time.
 
 However it ends - a signal, ``fusermount3 -u``, an error - the file system is unmounted
-before :func:`serve` returns. Requests that are still waiting then are cancelled:
-nothing on a read-only drive is worth waiting for.
+before :func:`serve` returns. Requests that are still waiting then are cancelled: what
+a program was told is written is on the disk, and what it was not told it knows.
 """
 
 from __future__ import annotations
@@ -46,6 +46,7 @@ class MountOptions:
 
     account_name: str
     allow_other: bool = False
+    is_read_only: bool = False
 
     def as_fuse(self) -> set[str]:
         """Return the options in libfuse's words.
@@ -56,10 +57,13 @@ class MountOptions:
         options = {
             f"fsname=imgur:{safe_name}",
             f"subtype={SUBTYPE}",
-            "ro",
             "default_permissions",
         }
-        return options | {"allow_other"} if self.allow_other else options
+        if self.is_read_only:
+            options.add("ro")
+        if self.allow_other:
+            options.add("allow_other")
+        return options
 
 
 async def serve(

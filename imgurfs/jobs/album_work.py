@@ -1,4 +1,4 @@
-"""Turns album jobs into calls: create one, bring its memberships about, check, rename.
+"""Turns album jobs into calls: create one, bring its memberships about, check.
 
 A membership counts when a listing shows it, not when a call was answered: Imgur has
 been seen to say yes and to do nothing. What a listing does not show is asked for again
@@ -17,17 +17,16 @@ import msgspec
 from imgurfs import limits
 from imgurfs.budget import Grant
 from imgurfs.errors import ForbiddenError, ImgurfsError, NotFoundError
-from imgurfs.jobs import content, queueing, settle
+from imgurfs.jobs import content, drive, queueing, settle
 from imgurfs.jobs.album_calls import AddImages, RemoveImages, SetImages, cheapest
 from imgurfs.jobs.placing import adopt_album
 from imgurfs.jobs.queueing import (
     AlbumPayload,
     CreateAlbumPayload,
-    UpdateAlbumPayload,
 )
 from imgurfs.jobs.steps import Later, Ready, Resolved, Step, Tools, Write
 from imgurfs.model import AlbumId, ImageId, RequestClass, RequestKind
-from imgurfs.store import entries, membership, notices, outbox, synced
+from imgurfs.store import drafts, entries, membership, notices, outbox, synced
 from imgurfs.store.database import Connection
 from imgurfs.store.membership import Membership, Place
 from imgurfs.store.outbox import Job
@@ -236,7 +235,15 @@ class AlbumWorker:
                 continue
             if synced.album_of(reader, folder, file.directory) is None:
                 return False
-        return True
+        return not self._waits_for_album(image_id)
+
+    def _waits_for_album(self, image_id: ImageId) -> bool:
+        """Whether an image was put into an album that is being created."""
+        node = entries.node_of_image(self._db.reader, image_id)
+        if node is None:
+            return False
+        unborn = drive.homes(self._db.reader, node.inode).unborn
+        return any(drive.is_being_created(self._db.reader, one) for one in unborn)
 
     def _is_deleted(self, image_id: ImageId) -> bool:
         key = queueing.delete_key(image_id)
@@ -306,10 +313,11 @@ class AlbumWorker:
             turn = queueing.turn_of(folder, directory)
             if outbox.has_unfinished_turn(self._db.reader, turn):
                 return True
-        return False
+        node = entries.node_of_album(self._db.reader, album_id)
+        return bool(node and drafts.waiting_in(self._db.reader, node.inode))
 
     def _album_is_gone(self, c: Connection, job: Job, album_id: AlbumId) -> None:
-        settle.forget_album(c, album_id)
+        settle.forget_album(c, album_id, now=None)
         outbox.finish(c, job.id, now=self._clock.now())
 
     def _compare(
@@ -362,23 +370,6 @@ class AlbumWorker:
         log.warning("%s", text)
         notices.put(c, f"membership:{one.album_id}:{one.image_id}", text)
         return True
-
-    # --- Renaming -------------------------------------------------------------------
-
-    def prepare_update(self, job: Job, payload: UpdateAlbumPayload) -> Step:
-        """Return the call that gives an album its title."""
-        node = entries.node_of_album(self._db.reader, payload.album_id)
-        if node is not None and node.album and node.album.title == payload.title:
-            return self._finished(job)
-
-        async def send(grant: Grant) -> Write:
-            await self._api.update_album(
-                payload.album_id, title=payload.title, lane=job.lane, grant=grant
-            )
-            now = self._clock.now()
-            return lambda c: settle.retitled(c, job, payload, now)
-
-        return Ready(send, _post(job))
 
 
 def _post(job: Job) -> RequestClass:

@@ -15,7 +15,6 @@ import trio
 
 from imgurfs import crashpoints, limits
 from imgurfs.budget import Grant, Ledger
-from imgurfs.clock import Clock
 from imgurfs.errors import (
     BudgetError,
     DeadlineError,
@@ -25,9 +24,8 @@ from imgurfs.errors import (
     SourceChangedError,
 )
 from imgurfs.jobs import outcome, queueing, verdict
-from imgurfs.jobs.steps import Later, Ready, Resolved
+from imgurfs.jobs.steps import Later, Ready, Resolved, Tools
 from imgurfs.jobs.work import Worker
-from imgurfs.store.database import Database
 from imgurfs.store.outbox import Job
 
 log = logging.getLogger(__name__)
@@ -43,27 +41,26 @@ class Attempts:
 
     def __init__(
         self,
+        tools: Tools,
         *,
-        db: Database,
         ledger: Ledger,
-        worker: Worker,
-        clock: Clock,
         rng: random.Random,
         quarantine_s: float,
         is_guarded: bool,
-        on_settled: Callable[[Job], None] | None,
+        may_send: Callable[[], bool],
     ) -> None:
-        self._db = db
+        self._db = tools.db
         self._ledger = ledger
-        self._worker = worker
-        self._clock = clock
+        self._worker = Worker(tools)
+        self._clock = tools.clock
         self._rng = rng
         self._quarantine_s = quarantine_s
         self._is_guarded = is_guarded
-        self._on_settled = on_settled
+        self._on_settled = tools.on_settled
+        self._may_send = may_send
         self._offline_count = 0
         self.paused_until = 0.0
-        self.progressed_at = clock.now()
+        self.progressed_at = self._clock.now()
         self.fatal: LoginNeededError | None = None
         self.done: list[str] = []
         self.failed: list[str] = []
@@ -105,7 +102,7 @@ class Attempts:
         with trio.CancelScope(shield=True):
             await self._db.write(write)
         crashpoints.reach("settled")
-        text = queueing.describe(job)
+        text = queueing.describe(claimed)
         self.done.append(text)
         self.progressed_at = self._clock.now()
         log.info("done: %s", text)
@@ -131,8 +128,12 @@ class Attempts:
 
     async def _claim(self, job: Job, ready: Ready, grant: Grant) -> Job | None:
         claimed = await self._db.write(
-            lambda c: outcome.claim(
-                c, job, ready, now=self._clock.now(), is_guarded=self._is_guarded
+            lambda c: (
+                outcome.claim(
+                    c, job, ready, now=self._clock.now(), is_guarded=self._is_guarded
+                )
+                if self._may_send()
+                else None
             )
         )
         if claimed is None:

@@ -1,15 +1,18 @@
 """Which image a content already is: the same bytes are never sent twice.
 
-By the merge base (a file with this digest became an image) or by the account itself:
-an image's name carries a marker with the content's part, whoever sent it, so a lost
-state.db is rebuilt, and a second machine joins in, without an upload.
+By the merge base (a file with this digest became an image), by what is known of an
+image's bytes (it was sent from here, or read through the drive), or by the account
+itself: an image's name carries a marker with the content's part, whoever sent it, so a
+lost state.db is rebuilt, and a second machine joins in, without an upload.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from imgurfs.marker import content_part, parse_marker
 from imgurfs.model import ImageId
-from imgurfs.store import entries, meta, nodes, synced
+from imgurfs.store import drive_reads, entries, meta, nodes, synced
 from imgurfs.store.database import Connection
 
 
@@ -20,20 +23,38 @@ def image_with(
 
     Without ``may_share`` only one that no file is yet.
     """
-    for _, file in synced.with_digest(c, digest):
-        if may_share and not is_gone(c, file.image_id):
-            return file.image_id
-    part = content_part(digest)
-    for image_id, name in nodes.images_named_like(c, f"~{part}"):
-        found = parse_marker(name)
-        if found is None or found.content != part:
-            continue
+    for image_id in candidates(c, digest):
         if may_share or not synced.paths_of(c, image_id):
             return image_id
     return None
 
 
+def candidates(c: Connection, digest: bytes) -> Iterator[ImageId]:
+    """Yield the images of the account with this content, files' images first.
+
+    Some may be about to be deleted; none is known to be gone.
+    """
+    seen: set[ImageId] = set()
+    part = content_part(digest)
+    for _, file in synced.with_digest(c, digest):
+        if file.image_id not in seen and not is_gone(c, file.image_id):
+            seen.add(file.image_id)
+            yield file.image_id
+    for inode in entries.images_with_digest(c, digest):
+        node = entries.node(c, inode)
+        if node is not None and node.image is not None and node.image.id not in seen:
+            seen.add(node.image.id)
+            yield node.image.id
+    for image_id, name in nodes.images_named_like(c, f"~{part}"):
+        found = parse_marker(name)
+        if found is not None and found.content == part and image_id not in seen:
+            seen.add(image_id)
+            yield image_id
+
+
 def is_gone(c: Connection, image_id: ImageId) -> bool:
-    """Whether a complete listing has shown that an image does not exist any more."""
+    """Whether Imgur, or a complete listing, says that an image does not exist."""
+    if drive_reads.is_deleted(c, image_id):
+        return True
     was_listed = meta.get(c, "images_listed_at") is not None
     return was_listed and entries.node_of_image(c, image_id) is None

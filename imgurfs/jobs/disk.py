@@ -12,7 +12,7 @@ import os
 import stat
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Final
 
 import filetype
 
@@ -46,8 +46,12 @@ _STILL_BRANDS = {
     b"crx ": "image/x-canon-cr3",
 }
 #: Bytes of a file that its type is judged by.
-_HEAD_BYTES = 8192
+HEAD_BYTES = 8192
 _READ_BYTES = limits.MIB
+
+#: Why :func:`examine` does not say what a file is.
+FILE_GONE: Final = "the file is gone"
+BEING_WRITTEN: Final = "the file is being written"
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +82,7 @@ def refusal(head: bytes, size_bytes: int) -> str:
     """Return why Imgur would not take content that begins with ``head``, or ""."""
     if size_bytes == 0:
         return "the file is empty"
-    mime = _type_of(head)
+    mime = type_of(head)
     if mime is None:
         return "not a picture or video, judging by its content"
     if mime in _STILLS:
@@ -94,7 +98,13 @@ def refusal(head: bytes, size_bytes: int) -> str:
     return ""
 
 
-def _type_of(head: bytes) -> str | None:
+def is_taken(mime: str) -> bool:
+    """Whether Imgur takes this type, if it is not too large."""
+    return mime in _STILLS or mime in _VIDEOS
+
+
+def type_of(head: bytes) -> str | None:
+    """Return the type of content that begins with ``head``, None when it is none."""
     if head[4:8] == b"ftyp" and head[8:12] in _STILL_BRANDS:
         return _STILL_BRANDS[head[8:12]]
     kind = filetype.guess(head)
@@ -105,7 +115,7 @@ def inspect(path: bytes) -> str:
     """Return why a file cannot be uploaded, "" when it can. Raises OSError."""
     with _opened(path) as file:
         size_bytes = os.fstat(file.fileno()).st_size
-        return refusal(file.read(_HEAD_BYTES), size_bytes)
+        return refusal(file.read(HEAD_BYTES), size_bytes)
 
 
 def examine(path: bytes) -> Examined | str:
@@ -118,7 +128,7 @@ def examine(path: bytes) -> Examined | str:
             before = os.fstat(file.fileno())
             if not stat.S_ISREG(before.st_mode):
                 return "not a regular file any more"
-            head = file.read(_HEAD_BYTES)
+            head = file.read(HEAD_BYTES)
             if reason := refusal(head, before.st_size):
                 return reason
             digest = hashlib.blake2b(head, digest_size=32)
@@ -126,11 +136,11 @@ def examine(path: bytes) -> Examined | str:
                 digest.update(piece)
             after = os.fstat(file.fileno())
     except (FileNotFoundError, NotADirectoryError):
-        return "the file is gone"
+        return FILE_GONE
     except OSError as error:
         return f"the file cannot be read: {error.strerror}"
     if _identity(before) != _identity(after):
-        return "the file is being written"
+        return BEING_WRITTEN
     return Examined(*_identity(after), digest.digest())
 
 

@@ -22,9 +22,9 @@ from dataclasses import dataclass, field
 import msgspec
 
 from imgurfs import limits
-from imgurfs.jobs import queueing
-from imgurfs.jobs.queueing import DeleteImagePayload
-from imgurfs.model import ImageId
+from imgurfs.jobs import drive, queueing
+from imgurfs.jobs.queueing import DRIVE, DeleteImagePayload
+from imgurfs.model import ROOT_INODE, ImageId, Inode
 from imgurfs.store import deletions, entries, meta, notices, outbox, synced
 from imgurfs.store.database import Connection
 from imgurfs.store.outbox import Job, JobState
@@ -86,12 +86,16 @@ class _Hold(msgspec.Struct, frozen=True):
 
 @dataclass
 class _Place:
-    """The deletions of one folder, or (None) those nobody's folder asked for."""
+    """The deletions of one folder, of the drive, or (None) those nobody asked for.
+
+    ``homes`` are the directories of the drive that the images were in.
+    """
 
     folder: FolderId | None
     waiting: list[Job] = field(default_factory=list)
     going: set[ImageId] = field(default_factory=set)
     approved: set[ImageId] = field(default_factory=set)
+    homes: dict[Inode, set[ImageId]] = field(default_factory=dict)
 
 
 _ACCOUNT = "account"
@@ -197,7 +201,8 @@ def withdraw(c: Connection, job: Job, *, now: float, reason: str) -> bool:
     """Withdraw one deletion that was not sent, and forget the files it was about.
 
     Otherwise the next look at the folder would ask for it again. A file that is there
-    after all is recognised by its content. Returns whether it was possible.
+    after all is recognised by its content; the drive shows what was deleted there.
+    Returns whether it was possible.
     """
     if not outbox.cancel(c, job.id, now=now, reason=reason):
         return False
@@ -205,6 +210,7 @@ def withdraw(c: Connection, job: Job, *, now: float, reason: str) -> bool:
     for folder, path in synced.paths_of(c, payload.image_id):
         if payload.folder in (None, folder):
             synced.forget_file(c, folder, path, payload.image_id)
+    drive.called_off(c, job, reason, now=now)
     return True
 
 
@@ -223,6 +229,8 @@ def _places(c: Connection, *, since: float) -> list[_Place]:
             place.approved.add(payload.image_id)
             continue
         place.going.add(payload.image_id)
+        for parent, _ in payload.places:
+            place.homes.setdefault(Inode(parent), set()).add(payload.image_id)
         if job.state is JobState.QUEUED:
             place.waiting.append(job)
     return list(found.values())
@@ -231,7 +239,7 @@ def _places(c: Connection, *, since: float) -> list[_Place]:
 def _losses(c: Connection, place: _Place) -> Losses:
     if not place.waiting:
         return Losses(place="", going=0, staying=0)
-    if place.folder is None:
+    if place.folder is None or place.folder == DRIVE:
         return _other_losses(c, place)
     return _folder_losses(c, place, place.folder)
 
@@ -268,17 +276,19 @@ def _folder_losses(c: Connection, place: _Place, folder: FolderId) -> Losses:
 
 def _other_losses(c: Connection, place: _Place) -> Losses:
     """Judge what no folder asked for by albums; its number by the whole account."""
-    albums: dict[str, int] = {}
-    titles: dict[str, str] = {}
+    sizes: dict[Inode, int] = {}
     for image_id in place.going:
         node = entries.node_of_image(c, image_id)
         for album_id in entries.albums_of(c, node.inode) if node else ():
             album = entries.node_of_album(c, album_id)
-            if album is None or album_id in albums:
+            if album is None or album.inode in sizes:
                 continue
             members = set(entries.members(c, album.inode)) - place.approved
-            albums[album_id] = len(members) if members <= place.going else 0
-            titles[album_id] = album.album.title if album.album else ""
+            sizes[album.inode] = len(members) if members <= place.going else 0
+    for parent, images in place.homes.items():
+        # On the drive they have no name any more: what is left there stays.
+        if parent != ROOT_INODE and not entries.children(c, parent, limit=1):
+            sizes[parent] = max(len(images), sizes.get(parent, 0))
     staying = deletions.account_stays(
         c, without=place.going | place.approved, enough=_enough(len(place.going))
     )
@@ -286,8 +296,13 @@ def _other_losses(c: Connection, place: _Place) -> Losses:
         place="the account",
         going=len(place.going),
         staying=staying,
-        albums=tuple((titles[a], n) for a, n in albums.items() if n > 1),
+        albums=tuple((_title_of(c, a), n) for a, n in sizes.items() if n > 1),
     )
+
+
+def _title_of(c: Connection, album: Inode) -> str:
+    node = entries.node(c, album)
+    return node.album.title if node and node.album else ""
 
 
 def _account_losses(c: Connection, places: Iterable[_Place]) -> Losses:
@@ -360,6 +375,8 @@ def _keep(c: Connection, holds: Mapping[str, _Hold]) -> None:
 
 
 def _name(folder: FolderId | None) -> str:
+    if folder == DRIVE:
+        return "drive"
     return "others" if folder is None else f"folder {folder}"
 
 
@@ -369,6 +386,9 @@ def _path_of(c: Connection, job: Job) -> str:
         folder = synced.folder(c, folder_id)
         if folder is not None and payload.folder in (None, folder_id):
             return _text(folder.path + b"/" + path)
+    for parent, name in payload.places:
+        title = _title_of(c, Inode(parent))
+        return f"{title}/{name}" if title else name
     return f"image {payload.image_id}"
 
 

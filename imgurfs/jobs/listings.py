@@ -142,5 +142,9 @@ class Listings:
             node = entries.node_of_album(self._db.reader, album_id)
         if node is None:
             raise NotFoundError(f"there is no album {album_id}")
-        await self._refresher.refresh_album(node.inode, Lane.INTERACTIVE)
-        return list(entries.members(self._db.reader, node.inode))
+        return list(await self._refresher.refresh_album(node.inode, Lane.INTERACTIVE))
+
+    async def images_in(self, album_id: AlbumId) -> list[ImageId]:
+        """Read one album, and fold nothing. Raises NotFoundError, RemoteError."""
+        _, images = await self._api.album(album_id, Lane.INTERACTIVE)
+        return [image.id for image in images]

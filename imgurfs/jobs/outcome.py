@@ -10,7 +10,7 @@ import math
 
 from imgurfs.budget import Ledger
 from imgurfs.errors import ImgurfsError
-from imgurfs.jobs import guard, queueing, verdict
+from imgurfs.jobs import drive, guard, queueing, verdict
 from imgurfs.jobs.steps import Ready
 from imgurfs.model import Lane, RequestClass, RequestKind
 from imgurfs.store import outbox
@@ -88,6 +88,7 @@ def fail(
                 requeue(c, job, now, error.message, is_counted=True)
                 return False
             outbox.bury(c, job.id, now=now, error=error.message)
+            drive.called_off(c, job, error.message, now=now)
             return True
     return False
 
@@ -132,4 +133,5 @@ def request_at(kind: str, lane: Lane) -> RequestClass:
         return RequestClass(RequestKind.UPLOAD, lane, is_post=True)
     if kind == queueing.VERIFY:
         return RequestClass(RequestKind.READ, lane)
-    return RequestClass(RequestKind.CHANGE, lane, is_post=kind != queueing.DELETE_IMAGE)
+    is_delete = kind in (queueing.DELETE_IMAGE, queueing.DELETE_ALBUM)
+    return RequestClass(RequestKind.CHANGE, lane, is_post=not is_delete)

@@ -1,121 +1,102 @@
-"""The kinds of jobs, what their payloads hold, and the rules for queueing them.
+"""The rules for queueing jobs: nothing twice, what belongs together, one after another.
 
 Functions take a connection and belong inside ``Database.write``, beside the rows the
-job is about. Nothing here talks to Imgur; ``jobs.work`` does.
-
-Keys make queueing idempotent (a rescan queues nothing twice); the group of a directory
-makes its uploads wait, one after the other, until its album exists; the turn lets
-folders and directories be served in rotation.
+job is about. Nothing here talks to Imgur; ``jobs.work`` does. The kinds, payloads and
+keys are :mod:`imgurfs.jobs.payloads`', and offered here as well.
 """
 
 from __future__ import annotations
 
-from typing import Final, TypeVar
-
 import msgspec
 
 from imgurfs import limits
+from imgurfs.jobs.payloads import (
+    CREATE_ALBUM,
+    DELETE_ALBUM,
+    DELETE_IMAGE,
+    DRIVE,
+    KINDS,
+    MEMBERS,
+    REPEATABLE,
+    UPDATE_ALBUM,
+    UPDATE_IMAGE,
+    UPLOAD,
+    VERIFY,
+    AlbumPayload,
+    CreateAlbumPayload,
+    DeleteAlbumPayload,
+    DeleteImagePayload,
+    Sent,
+    UpdateAlbumPayload,
+    UpdateImagePayload,
+    UploadPayload,
+    album_group,
+    create_key,
+    decode,
+    delete_album_key,
+    delete_key,
+    describe,
+    encode,
+    is_from_drive,
+    turn_of,
+    update_image_key,
+    update_key,
+    upload_key,
+)
 from imgurfs.model import AlbumId, ImageId, JobId, Lane
 from imgurfs.store import outbox, synced
 from imgurfs.store.database import Connection
-from imgurfs.store.outbox import Job
+from imgurfs.store.drafts import Draft
+from imgurfs.store.outbox import JobState
 from imgurfs.store.synced import FolderId
 
-P = TypeVar("P", bound=msgspec.Struct)
-
-UPLOAD: Final = "upload"
-CREATE_ALBUM: Final = "create_album"
-MEMBERS: Final = "members"
-VERIFY: Final = "verify"
-UPDATE_ALBUM: Final = "update_album"
-DELETE_IMAGE: Final = "delete_image"
-
-#: In the order in which the drainer looks for work: what others wait for comes first.
-KINDS: Final = (CREATE_ALBUM, UPDATE_ALBUM, MEMBERS, UPLOAD, VERIFY, DELETE_IMAGE)
-#: Kinds that do no harm when they happen twice; all others may be sent once only.
-REPEATABLE: Final = frozenset({MEMBERS, VERIFY, UPDATE_ALBUM, DELETE_IMAGE})
-
-
-class Sent(msgspec.Struct, frozen=True):
-    """What a file was when it was read to be sent."""
-
-    device: int
-    inode: int
-    size_bytes: int
-    mtime_ns: int
-    digest: bytes
-
-
-class UploadPayload(msgspec.Struct, frozen=True):
-    """Send the file at ``path`` (relative to the folder) as it is when it is sent.
-
-    ``directory`` stands for the album it goes into, None for no album. ``replaces`` is
-    the image that the file was before, deleted ``grace_s`` after this upload if
-    ``deletes_old``; ``leaves_album``: other files are it, but none of this album.
-    With ``dedupe`` content that is an image already is not sent. ``album_id`` is the
-    album that the last attempt named, ``sent`` what it sent.
-    """
-
-    folder: FolderId
-    path: bytes
-    directory: bytes | None = None
-    title: str = ""
-    replaces: ImageId | None = None
-    deletes_old: bool = False
-    leaves_album: bool = False
-    grace_s: float = 0.0
-    dedupe: bool = True
-    album_id: AlbumId | None = None
-    sent: Sent | None = None
-
-
-class CreateAlbumPayload(msgspec.Struct, frozen=True):
-    """Create the album a directory stands for, never empty.
-
-    ``images`` are those the last attempt named; what else belongs into the album when
-    it is sent goes with it.
-    """
-
-    folder: FolderId
-    directory: bytes
-    title: str
-    images: tuple[ImageId, ...]
-
-
-class AlbumPayload(msgspec.Struct, frozen=True):
-    """Bring an album's memberships about, or list it again to compare them."""
-
-    album_id: AlbumId
-
-
-class UpdateAlbumPayload(msgspec.Struct, frozen=True):
-    """Give an album another title."""
-
-    album_id: AlbumId
-    title: str
-
-
-class DeleteImagePayload(msgspec.Struct, frozen=True):
-    """Delete an image because its file is gone.
-
-    ``is_replaced``: the file is another image now. ``is_twin``: it came into being
-    beside the image of a file by an upload that was sent twice; ``folder`` is None.
-    """
-
-    folder: FolderId | None
-    image_id: ImageId
-    is_replaced: bool = False
-    is_twin: bool = False
-
-
-def encode(payload: msgspec.Struct) -> str:
-    """Return a payload as the outbox keeps it."""
-    return msgspec.json.encode(payload).decode()
-
-
-def decode(job: Job, kind: type[P]) -> P:
-    """Return the payload of a job."""
-    return msgspec.json.decode(job.payload, type=kind)
+__all__ = [
+    "CREATE_ALBUM",
+    "DELETE_ALBUM",
+    "DELETE_IMAGE",
+    "DRIVE",
+    "KINDS",
+    "MEMBERS",
+    "REPEATABLE",
+    "UPDATE_ALBUM",
+    "UPDATE_IMAGE",
+    "UPLOAD",
+    "VERIFY",
+    "AlbumPayload",
+    "CreateAlbumPayload",
+    "DeleteAlbumPayload",
+    "DeleteImagePayload",
+    "Sent",
+    "UpdateAlbumPayload",
+    "UpdateImagePayload",
+    "UploadPayload",
+    "album_group",
+    "bind_album",
+    "cancel_delete",
+    "cancel_drive_upload",
+    "create_key",
+    "decode",
+    "delete_album_key",
+    "delete_key",
+    "describe",
+    "encode",
+    "is_from_drive",
+    "queue_create_album",
+    "queue_delete",
+    "queue_delete_album",
+    "queue_drive_upload",
+    "queue_members",
+    "queue_update_album",
+    "queue_update_image",
+    "queue_upload",
+    "queue_verify",
+    "recover",
+    "regroup",
+    "turn_of",
+    "update_image_key",
+    "update_key",
+    "upload_key",
+]
 
 
 def queue_upload(
@@ -196,20 +177,96 @@ def _collect(
 def queue_update_album(
     c: Connection, payload: UpdateAlbumPayload, *, now: float
 ) -> None:
-    """Queue an album's new title; one that waits already takes it over."""
-    key = update_key(payload.album_id)
-    waiting = outbox.by_key(c, key)
-    if waiting is not None and waiting.state is outbox.JobState.QUEUED:
-        outbox.rewrite(c, waiting.id, payload=encode(payload))
+    """Queue an album's new title or description; one that waits takes it over."""
+    _update(c, UPDATE_ALBUM, update_key(payload.album_id), payload, now=now)
+
+
+def queue_update_image(
+    c: Connection, payload: UpdateImagePayload, *, now: float
+) -> None:
+    """Queue an image's new title or description; one that waits takes it over."""
+    _update(c, UPDATE_IMAGE, update_image_key(payload.image_id), payload, now=now)
+
+
+def _update(
+    c: Connection,
+    kind: str,
+    key: str,
+    payload: UpdateAlbumPayload | UpdateImagePayload,
+    *,
+    now: float,
+) -> None:
+    waiting = outbox.last_of_group(c, key)
+    if waiting is not None and waiting.state is JobState.QUEUED:
+        before = decode(waiting, type(payload))
+        merged = msgspec.structs.replace(
+            payload,
+            title=before.title if payload.title is None else payload.title,
+            description=(
+                before.description
+                if payload.description is None
+                else payload.description
+            ),
+        )
+        outbox.rewrite(c, waiting.id, payload=encode(merged))
         return
     outbox.put(
         c,
-        kind=UPDATE_ALBUM,
+        kind=kind,
         lane=Lane.INTERACTIVE,
         payload=encode(payload),
         # Behind one in the air: the last title must be the one that stays.
         key=key if waiting is None else "",
         grouping=key,
+        now=now,
+    )
+
+
+def queue_drive_upload(
+    c: Connection,
+    draft: Draft,
+    *,
+    lane: Lane,
+    size_bytes: int,
+    not_before: float,
+    now: float,
+) -> JobId | None:
+    """Queue the upload of one content of a drive's file; None when there is one.
+
+    A job that was cancelled does not come back: the same content, written to again, is
+    another job.
+    """
+    payload = UploadPayload(
+        folder=DRIVE, path=draft.spool_name.encode(), inode=draft.inode
+    )
+    return queue_upload(
+        c,
+        payload,
+        lane=lane,
+        size_bytes=size_bytes,
+        not_before=not_before,
+        now=now,
+    )
+
+
+def cancel_drive_upload(c: Connection, draft: Draft, *, now: float) -> bool:
+    """Withdraw the upload of a draft; False when it may have been sent."""
+    job = outbox.by_key(c, upload_key(DRIVE, draft.spool_name.encode()))
+    return job is None or outbox.cancel(
+        c, job.id, now=now, reason="the file was changed on the drive"
+    )
+
+
+def queue_delete_album(
+    c: Connection, payload: DeleteAlbumPayload, *, now: float
+) -> JobId | None:
+    """Queue the deletion of an album; None when there is one."""
+    return outbox.put(
+        c,
+        kind=DELETE_ALBUM,
+        lane=Lane.INTERACTIVE,
+        payload=encode(payload),
+        key=delete_album_key(payload.album_id),
         now=now,
     )
 
@@ -269,56 +326,3 @@ def recover(c: Connection, *, now: float, quarantine_s: float) -> int:
         if job.kind == UPLOAD:
             outbox.leave_group(c, job_id=job.id)
     return len(lost)
-
-
-def describe(job: Job) -> str:
-    """Return what a job is about, in a few words for messages."""
-    match job.kind:
-        case "upload":
-            path = decode(job, UploadPayload).path
-            return f"upload {path.decode('utf-8', 'backslashreplace')}"
-        case "create_album":
-            title = decode(job, CreateAlbumPayload).title
-            return f"create album {title!r}"
-        case "members":
-            return f"place images in album {decode(job, AlbumPayload).album_id}"
-        case "verify":
-            return f"check album {decode(job, AlbumPayload).album_id}"
-        case "update_album":
-            album = decode(job, UpdateAlbumPayload)
-            return f"rename album {album.album_id} to {album.title!r}"
-        case "delete_image":
-            image = decode(job, DeleteImagePayload).image_id
-            return f"delete image {image}"
-        case _:
-            return f"{job.kind} (job {job.id})"
-
-
-def upload_key(folder: FolderId, path: bytes) -> str:
-    """Return the key of a file's upload."""
-    return f"upload:{folder}:{path.hex()}"
-
-
-def delete_key(image_id: ImageId) -> str:
-    """Return the key of an image's delete."""
-    return f"delete:{image_id}"
-
-
-def create_key(folder: FolderId, directory: bytes) -> str:
-    """Return the key of the creation of a directory's album."""
-    return f"create:{folder}:{directory.hex()}"
-
-
-def update_key(album_id: AlbumId) -> str:
-    """Return the key of an album's new title."""
-    return f"{UPDATE_ALBUM}:{album_id}"
-
-
-def album_group(folder: FolderId, directory: bytes) -> str:
-    """Return the group of everything that waits for a directory's album."""
-    return f"album:{folder}:{directory.hex()}"
-
-
-def turn_of(folder: FolderId, directory: bytes) -> str:
-    """Return whose turn it is when a directory's file is sent."""
-    return f"{folder}:{directory.hex()}"

@@ -7,17 +7,17 @@ file is yet and that is not older than the first attempt, is what the upload mad
 Listings can lag, so only two looks without finding it prove that it did not happen;
 then it is sent again with the same marker, and if a twin turns up after all, it is
 recognised by that (``jobs.sweep``). An album is recognised by its title and the image
-it was created with. What is ambiguous is left to the user: nothing is ever guessed.
+it was created with, one of the drive, which may be empty, by title and age. What is
+ambiguous is left to the user: nothing is ever guessed.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
 
 from imgurfs import crashpoints, limits
 from imgurfs.errors import ForbiddenError, NotFoundError
-from imgurfs.jobs import queueing, settle
+from imgurfs.jobs import drive_settle, queueing, settle
 from imgurfs.jobs.placing import is_taken
 from imgurfs.jobs.queueing import CreateAlbumPayload, UploadPayload
 from imgurfs.jobs.steps import Tools, Write
@@ -40,18 +40,12 @@ _ASKED_PAUSE_S = 6 * 3600.0
 class Resolver:
     """Looks for the effects of unknown jobs. One per drainer, under its lock."""
 
-    def __init__(
-        self,
-        tools: Tools,
-        *,
-        quarantine_s: float,
-        on_settled: Callable[[Job], None] | None = None,
-    ) -> None:
+    def __init__(self, tools: Tools, *, quarantine_s: float) -> None:
         self._db = tools.db
         self._account = tools.account
         self._clock = tools.clock
         self._executor = tools.executor
-        self._on_settled = on_settled
+        self._on_settled = tools.on_settled
         self._pause_s = min(limits.SECOND_LOOK_S, quarantine_s / 2)
 
     def due_at(self) -> float | None:
@@ -107,30 +101,18 @@ class Resolver:
         for image in reversed(newest):
             if str(parse_marker(image.name)) != job.marker or image.id in taken:
                 continue
-            is_bound = synced.paths_of(self._db.reader, image.id)
-            if image.datetime_s >= oldest and not is_bound:
+            if image.datetime_s >= oldest and not is_bound(self._db.reader, image):
                 return image
         return None
 
     async def _adopt_image(self, job: Job, image: Image) -> None:
         payload = queueing.decode(job, UploadPayload)
-        record = await self._record(payload, image)
-        now = self._clock.now()
+        record = recorded(payload, image.id)
+        if not queueing.is_from_drive(payload):
+            record = await self._record(payload, image)
+        settled = _uploaded(job, payload, image, record, now=self._clock.now())
         log.info("found: %s is image %s", queueing.describe(job), image.id)
-
-        def write(c: Connection) -> None:
-            if _is_unknown(c, job):
-                settle.upload(
-                    c,
-                    job,
-                    payload,
-                    image=image,
-                    record=record,
-                    album=payload.album_id,
-                    now=now,
-                )
-
-        await self._db.write(write)
+        await self._db.write(lambda c: settled(c) if _is_unknown(c, job) else None)
         if self._on_settled is not None:
             self._on_settled(job)
 
@@ -163,7 +145,26 @@ class Resolver:
     async def _look_for_album(self, job: Job) -> bool:
         payload = queueing.decode(job, CreateAlbumPayload)
         await self._account.albums_now()
-        found = [
+        if queueing.is_from_drive(payload):
+            found = await self._made_on_drive(job, payload)
+        else:
+            found = await self._made_for_folder(payload)
+        if len(found) > 1:
+            ids = ", ".join(album.id for album in found)
+            text = (
+                f"several albums are called {payload.title!r} and may be it"
+                f" ({ids}): which one is it? 'imgurfs queue resolve {job.id}"
+                " --happened ID'"
+            )
+            await self._ask([job], text)
+            return False
+        if found:
+            await self._adopt_album(job, found[0])
+            return True
+        return await self._not_found(job)
+
+    async def _made_for_folder(self, payload: CreateAlbumPayload) -> list[Album]:
+        return [
             node.album
             for node in entries.albums_by_title(self._db.reader, payload.title)
             if node.album
@@ -172,19 +173,32 @@ class Resolver:
             )
             and await self._holds(node.album.id, payload.images[0])
         ]
-        if len(found) > 1:
-            ids = ", ".join(album.id for album in found)
-            text = (
-                f"several albums are called {payload.title!r} and hold its image"
-                f" ({ids}): which one is it? 'imgurfs queue resolve {job.id}"
-                " --happened ID'"
+
+    async def _made_on_drive(
+        self, job: Job, payload: CreateAlbumPayload
+    ) -> list[Album]:
+        """Return the albums a creation may have made: called so, and young enough.
+
+        One that was here before, that a directory stands for or that another creation
+        has made is none. An album that was to have images has one of them.
+        """
+        reader = self._db.reader
+        made = set(outbox.results(reader, kind=queueing.CREATE_ALBUM))
+        oldest = _began_at(job) - limits.CLOCK_SKEW_S
+        return [
+            node.album
+            for node in entries.albums_by_title(reader, payload.title)
+            if node.album
+            and node.album.id
+            and node.album.datetime_s >= oldest
+            and node.album.id not in payload.others
+            and f'{{"album":"{node.album.id}"}}' not in made
+            and not synced.directories_of_album(reader, node.album.id)
+            and (
+                not payload.images
+                or await self._holds(node.album.id, payload.images[0])
             )
-            await self._ask([job], text)
-            return False
-        if found:
-            await self._adopt_album(job, payload, found[0])
-            return True
-        return await self._not_found(job)
+        ]
 
     async def _holds(self, album_id: AlbumId, image_id: ImageId) -> bool:
         try:
@@ -192,18 +206,10 @@ class Resolver:
         except (NotFoundError, ForbiddenError):
             return False
 
-    async def _adopt_album(
-        self, job: Job, payload: CreateAlbumPayload, album: Album
-    ) -> None:
-        now = self._clock.now()
+    async def _adopt_album(self, job: Job, album: Album) -> None:
+        settled = happened_as(job, album, now=self._clock.now())
         log.info("found: %s is album %s", queueing.describe(job), album.id)
-        await self._db.write(
-            lambda c: (
-                settle.create(c, job, payload, album, now)
-                if _is_unknown(c, job)
-                else None
-            )
-        )
+        await self._db.write(lambda c: settled(c) if _is_unknown(c, job) else None)
 
     async def _ask(self, jobs: list[Job], text: str) -> None:
         """Leave jobs to the user, and say so."""
@@ -217,21 +223,39 @@ class Resolver:
 
 
 def happened_as(job: Job, made: Image | Album, *, now: float) -> Write:
-    """Return the write by which a user says what an unknown job has made."""
+    """Return the write that records what an unknown job has made."""
     if isinstance(made, Album):
         create = queueing.decode(job, CreateAlbumPayload)
+        if queueing.is_from_drive(create):
+            return lambda c: drive_settle.created(c, job, create, made, now)
         return lambda c: settle.create(c, job, create, made, now)
     payload = queueing.decode(job, UploadPayload)
-    record = recorded(payload, made.id)
+    return _uploaded(job, payload, made, recorded(payload, made.id), now=now)
+
+
+def _uploaded(
+    job: Job, payload: UploadPayload, image: Image, record: SyncedFile, *, now: float
+) -> Write:
+    if queueing.is_from_drive(payload):
+        return lambda c: drive_settle.uploaded(c, job, payload, image=image, now=now)
     return lambda c: settle.upload(
         c,
         job,
         payload,
-        image=made,
+        image=image,
         record=record,
         album=payload.album_id,
         now=now,
     )
+
+
+def is_bound(c: Connection, image: Image) -> bool:
+    """Whether it is known which upload made an image: a file is it, or a job did."""
+    if synced.paths_of(c, image.id):
+        return True
+    marker = str(parse_marker(image.name))
+    made = outbox.results(c, kind=queueing.UPLOAD, marker=marker)
+    return f'{{"image":"{image.id}"}}' in made
 
 
 def _is_unknown(c: Connection, job: Job) -> bool:

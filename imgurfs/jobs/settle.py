@@ -13,15 +13,17 @@ import msgspec
 
 from imgurfs import limits
 from imgurfs.errors import ForbiddenError, ImgurfsError, NotFoundError
-from imgurfs.jobs import placing, queueing
+from imgurfs.jobs import drive, placing, queueing
 from imgurfs.jobs.queueing import (
     CreateAlbumPayload,
+    DeleteAlbumPayload,
     DeleteImagePayload,
     UpdateAlbumPayload,
+    UpdateImagePayload,
     UploadPayload,
 )
-from imgurfs.model import Album, AlbumId, Image, ImageId, Lane
-from imgurfs.store import entries, membership, notices, outbox, synced
+from imgurfs.model import Album, AlbumId, Image, ImageId, Inode, Lane
+from imgurfs.store import edits, entries, membership, notices, outbox, synced
 from imgurfs.store.database import Connection
 from imgurfs.store.outbox import Job
 from imgurfs.store.synced import FolderId, SkippedFile, SyncedFile
@@ -30,7 +32,8 @@ from imgurfs.tree import changes
 
 def cancel(c: Connection, job: Job, now: float, reason: str) -> None:
     """Withdraw a job that turned out to be needless."""
-    outbox.cancel(c, job.id, now=now, reason=reason)
+    if outbox.cancel(c, job.id, now=now, reason=reason):
+        drive.called_off(c, job, reason, now=now)
 
 
 # --- Uploads -----------------------------------------------------------------
@@ -94,7 +97,8 @@ def bind_file(
     """Let a file be an image that exists, in the album of the record's directory."""
     known = synced.file(c, folder, record.path)
     synced.put_file(c, folder, record)
-    queueing.cancel_delete(c, record.image_id, now=now)
+    if queueing.cancel_delete(c, record.image_id, now=now):
+        drive.restore(c, record.image_id, (), now=now)
     if known is not None and known.directory != record.directory:
         placing.displace(c, folder, known.directory, record.image_id, now=now)
     placing.place(c, folder, record.directory, title, record.image_id, now=now)
@@ -149,7 +153,7 @@ def reject_upload(
     Anything else is the file's fault: it is skipped until it changes.
     """
     if album is not None and isinstance(error, NotFoundError | ForbiddenError):
-        forget_album(c, album)
+        forget_album(c, album, now=None)
         return True
     skipped = SkippedFile(
         path=record.path,
@@ -224,19 +228,45 @@ def members(
 
 
 def retitled(c: Connection, job: Job, payload: UpdateAlbumPayload, now: float) -> None:
-    """Record an album's new title."""
-    changes.album_retitled(c, payload.album_id, payload.title)
+    """Record an album's new title or description."""
+    if payload.title is not None:
+        changes.album_retitled(c, payload.album_id, payload.title)
+    _titled(c, job, entries.node_of_album(c, payload.album_id), now=now)
+
+
+def image_retitled(
+    c: Connection, job: Job, payload: UpdateImagePayload, now: float
+) -> None:
+    """Record an image's new title or description."""
+    _titled(c, job, entries.node_of_image(c, payload.image_id), now=now)
+
+
+def _titled(c: Connection, job: Job, node: entries.Node | None, *, now: float) -> None:
+    outbox.finish(c, job.id, now=now)
+    if node is not None and outbox.last_of_group(c, job.grouping) is None:
+        # What was set here is on Imgur; listings that were read before may lag.
+        edits.hold_title(c, node.inode, until=now + limits.LISTING_LAG_S)
+
+
+def delete_album(
+    c: Connection, job: Job, payload: DeleteAlbumPayload, now: float
+) -> None:
+    """Record that an album is gone because of us."""
+    forget_album(c, payload.album_id, now=now)
     outbox.finish(c, job.id, now=now)
 
 
-def forget_album(c: Connection, album_id: AlbumId) -> None:
-    """Forget an album that is gone from Imgur: its directories wait for a new one."""
+def forget_album(c: Connection, album_id: AlbumId, *, now: float | None) -> None:
+    """Forget an album that is gone from Imgur: its directories wait for a new one.
+
+    ``now`` is when we deleted it, None when somebody else did.
+    """
     for folder, directory in synced.directories_of_album(c, album_id):
         synced.forget_directory(c, folder, directory, album_id)
         queueing.regroup(c, folder, directory)
     membership.drop_album(c, album_id)
     if entries.node_of_album(c, album_id) is not None:
-        changes.album_deleted(c, album_id)
+        changes.album_deleted(c, album_id, now=now)
 
 
 # --- Deletions ---------------------------------------------------------------
@@ -255,7 +285,8 @@ def delete(
     ``gone`` are the files it was when that was decided. One that became it meanwhile
     (the same content came back) has lost its image and is uploaded again.
     """
-    changes.image_deleted(c, payload.image_id)
+    parents = [Inode(parent) for parent, _ in payload.places]
+    changes.image_deleted(c, payload.image_id, now=now, parents=parents)
     membership.drop_image(c, payload.image_id)
     for folder, path in synced.paths_of(c, payload.image_id):
         file = synced.file(c, folder, path)
@@ -264,6 +295,7 @@ def delete(
         if (folder, path) not in gone:
             _upload_again(c, folder, file, now=now)
     outbox.finish(c, job.id, now=now)
+    drive.wake_deletions(c, parents, now=now)
 
 
 def _upload_again(
@@ -284,12 +316,16 @@ def _upload_again(
 def keep_image(
     c: Connection, job: Job, payload: DeleteImagePayload, now: float
 ) -> None:
-    """Forget a file that is gone but leave its image, which others use."""
+    """Forget a file that is gone but leave its image, which others use.
+
+    One that was deleted on the drive is shown there again.
+    """
     for folder, path in synced.paths_of(c, payload.image_id):
         file = synced.file(c, folder, path)
         assert file is not None
         synced.forget_file(c, folder, path, payload.image_id)
         placing.displace(c, folder, file.directory, payload.image_id, now=now)
+    drive.restore(c, payload.image_id, payload.places, now=now)
     outbox.cancel(
         c, job.id, now=now, reason="the image is in another album as well and is kept"
     )

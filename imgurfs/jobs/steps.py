@@ -11,12 +11,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, TypeAlias
 
+from imgurfs import limits
 from imgurfs.budget import Grant
 from imgurfs.clock import Clock
 from imgurfs.errors import ImgurfsError
 from imgurfs.executor import Executor
 from imgurfs.model import Album, AlbumId, Image, ImageId, JobId, Lane, RequestClass
 from imgurfs.store.database import Connection, Database
+from imgurfs.store.outbox import Job
 
 Write: TypeAlias = Callable[[Connection], None]
 
@@ -85,10 +87,29 @@ class Api(Protocol):
         album_id: AlbumId,
         *,
         title: str | None = None,
+        description: str | None = None,
         lane: Lane,
         grant: Grant | None = None,
     ) -> None:
-        """Change an album's title."""
+        """Change an album's title or description."""
+        ...
+
+    async def delete_album(
+        self, album_id: AlbumId, lane: Lane, grant: Grant | None = None
+    ) -> None:
+        """Delete an album; its images stay."""
+        ...
+
+    async def update_image(
+        self,
+        image_id: ImageId,
+        *,
+        title: str | None = None,
+        description: str | None = None,
+        lane: Lane,
+        grant: Grant | None = None,
+    ) -> None:
+        """Change an image's title or description."""
         ...
 
     async def delete_image(
@@ -130,6 +151,10 @@ class Account(Protocol):
         """Read an album now and return what is in it. Raises NotFoundError."""
         ...
 
+    async def images_in(self, album_id: AlbumId) -> list[ImageId]:
+        """Ask what is in an album, and change nothing here. Raises NotFoundError."""
+        ...
+
     async def newest(self, *, since: float) -> list[Image]:
         """Read the images of the account that are not older than an epoch."""
         ...
@@ -149,7 +174,9 @@ class Progress:
 class Tools:
     """What a drainer's workers work with.
 
-    ``names`` is the account's setting of that name.
+    ``names`` is the account's setting of that name. ``is_name_title``: visitors see
+    what files are called on the drive. ``delete_grace_s`` is how long an image that was
+    replaced on the drive stays. ``cache_dir`` is the content cache's, None for none.
     """
 
     db: Database
@@ -158,8 +185,13 @@ class Tools:
     clock: Clock
     executor: Executor
     device_id: bytes
+    spool_dir: Path
+    cache_dir: Path | None = None
+    delete_grace_s: float = limits.DELETE_GRACE_S
+    is_name_title: bool = True
     names: str = "keep"
     on_progress: Callable[[Progress], None] | None = None
+    on_settled: Callable[[Job], None] | None = None
 
 
 @dataclass(frozen=True, slots=True)

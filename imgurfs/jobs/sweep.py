@@ -1,8 +1,9 @@
 """Finds late twins: images that an upload made which was thought lost, and sent again.
 
-Only what carries this machine's own part in its marker, only beside an image that a
-file is, and only when the outbox remembers a second attempt. Another machine's images
-are never touched. The deletion passes through grace, guard and undo like any other.
+Only what carries this machine's own part in its marker, only beside an image that an
+upload is known to have made, and only when the outbox remembers a second attempt.
+Another machine's images are never touched. The deletion passes through grace, guard and
+undo like any other.
 """
 
 from __future__ import annotations
@@ -31,7 +32,14 @@ def sweep(c: Connection, *, device: str, now: float, grace_s: float) -> int:
     for marker, images in groups.items():
         if len(images) < 2 or not outbox.was_repeated(c, marker):
             continue
-        free = [one for one in images if not synced.paths_of(c, one)]
+        if outbox.unknown_with_marker(c, marker):
+            continue  # one of them may be what that upload made
+        made = outbox.results(c, kind=queueing.UPLOAD, marker=marker)
+        free = [
+            one
+            for one in images
+            if not synced.paths_of(c, one) and f'{{"image":"{one}"}}' not in made
+        ]
         if len(free) == len(images):
             continue
         for image_id in free:

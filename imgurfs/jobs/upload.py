@@ -8,38 +8,33 @@ one that died, not with an outcome nobody knows.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import msgspec
 import trio
 
-from imgurfs import limits
 from imgurfs.budget import Grant
 from imgurfs.errors import ImgurfsError
 from imgurfs.executor import Executor, ThreadLane
 from imgurfs.jobs import content, disk, queueing, settle
 from imgurfs.jobs.placing import adopt_album
 from imgurfs.jobs.queueing import Sent, UploadPayload
+from imgurfs.jobs.sending import Sender
 from imgurfs.jobs.steps import (
-    Later,
-    Progress,
     Ready,
     Resolved,
     Step,
     Tools,
     Write,
 )
-from imgurfs.marker import Marker, make_marker, name_with_marker, parse_marker
+from imgurfs.marker import Marker
 from imgurfs.model import (
     AlbumId,
-    Image,
     ImageId,
-    JobId,
     RequestClass,
     RequestKind,
 )
-from imgurfs.store import meta, notices, outbox, synced
+from imgurfs.store import synced
 from imgurfs.store.database import Connection
 from imgurfs.store.outbox import Job
 from imgurfs.store.synced import SyncedFile
@@ -61,17 +56,12 @@ class _Candidate:
 class UploadWorker:
     """Knows what to do for an upload. One per drainer."""
 
-    def __init__(self, tools: Tools) -> None:
+    def __init__(self, tools: Tools, sender: Sender) -> None:
         self._db = tools.db
-        self._api = tools.api
         self._account = tools.account
         self._clock = tools.clock
         self._executor = tools.executor
-        self._device_id = tools.device_id
-        self._names = tools.names
-        self._on_progress = tools.on_progress
-        # What this process sends, by marker: the tables learn of it a moment later.
-        self._on_the_way: dict[str, JobId] = {}
+        self._sender = sender
 
     async def prepare(self, job: Job, payload: UploadPayload) -> Step:
         """Return what is to be done. Raises RemoteError, OSError."""
@@ -120,14 +110,10 @@ class UploadWorker:
         """Say whether to send. Nothing is awaited: no other job comes in between."""
         job, payload, record = candidate.job, candidate.payload, candidate.record
         reader = self._db.reader
-        marker = make_marker(record.digest, self._device_id)
-        others = outbox.unknown_with_marker(reader, str(marker))
-        known_at = [other.not_before for other in others if other.id != job.id]
-        if known_at or self._on_the_way.get(str(marker), job.id) != job.id:
-            # What becomes of an unknown outcome is looked for at its own time.
-            ahead_s = max(known_at, default=0.0) - self._clock.now()
-            wait_s = min(max(ahead_s, limits.SETTLE_S), limits.QUARANTINE_S)
-            return Later(wait_s, "the same content is on its way", is_usual=True)
+        marker = self._sender.marker(record.digest)
+        held_back = self._sender.held_back(job, marker)
+        if held_back is not None:
+            return held_back
         image_id = content.image_with(reader, record.digest, may_share=payload.dedupe)
         if image_id is not None:
             found = replace(record, image_id=image_id)
@@ -135,35 +121,28 @@ class UploadWorker:
                 lambda c: settle.bind(c, job, payload, found, self._clock.now()),
                 f"the content is image {image_id} already",
             )
-        self._on_the_way[str(marker)] = job.id
+        self._sender.begin(job, marker)
         return self._ready(candidate, marker)
-
-    def is_over(self, job: Job) -> None:
-        """Forget that a job's content is on its way: the attempt is over."""
-        for marker in [m for m, one in self._on_the_way.items() if one == job.id]:
-            del self._on_the_way[marker]
 
     def _ready(self, candidate: _Candidate, marker: Marker) -> Ready:
         job, payload, record = candidate.job, candidate.payload, candidate.record
         path, album = candidate.path, candidate.album
-        name = self._name(payload.path, marker)
+        file_name = path.rpartition(b"/")[2].decode("utf-8", "surrogateescape")
+        name = self._sender.name(file_name, marker)
 
         async def send(grant: Grant) -> Write:
-            image = await self._api.upload(
+            image = await self._sender.send(
+                job,
                 disk.as_path(path),
                 size_bytes=record.size_bytes,
                 name=name,
                 album=album,
-                lane=job.lane,
                 grant=grant,
-                on_sent=self._progress_of(job, record.size_bytes),
             )
             # The image exists: a stop must not lose what we know.
             with trio.CancelScope(shield=True):
-                await self._check_echo(image, name)
                 found = replace(record, image_id=image.id)
                 sent = await as_sent(found, path, self._executor)
-            image = replace(image, name=image.name or name)
             now = self._clock.now()
             return lambda c: settle.upload(
                 c, job, payload, image=image, record=sent, album=album, now=now
@@ -181,36 +160,6 @@ class UploadWorker:
             ),
             on_rejected=on_rejected,
         )
-
-    def _name(self, path: bytes, marker: Marker) -> str:
-        file_name = path.rpartition(b"/")[2].decode("utf-8", "surrogateescape")
-        name = name_with_marker(file_name, marker)
-        if self._names == "neutral":
-            return name[name.index(f"~{marker}") :]
-        return name
-
-    def _progress_of(self, job: Job, size_bytes: int) -> Callable[[int], None] | None:
-        told = self._on_progress
-        if told is None:
-            return None
-        text = queueing.describe(job)
-        return lambda sent: told(Progress(job.id, text, sent, size_bytes))
-
-    async def _check_echo(self, image: Image, name: str) -> None:
-        """Note, once, when Imgur does not keep names: then nothing is recognised."""
-        is_kept = parse_marker(image.name) == parse_marker(name)
-        is_noted = meta.get(self._db.reader, "names_lost") is not None
-        if is_kept and is_noted:
-            await self._db.write(_names_are_kept)
-        if is_kept or is_noted:
-            return
-        text = (
-            f"Imgur did not keep the name of image {image.id} (it says"
-            f" {image.name[:80]!r}): uploads whose outcome is unknown cannot be"
-            " recognised and wait for you ('imgurfs queue')"
-        )
-        log.error("%s", text)
-        await self._db.write(lambda c: _names_are_lost(c, text))
 
 
 async def as_sent(record: SyncedFile, path: bytes, executor: Executor) -> SyncedFile:
@@ -249,13 +198,3 @@ def _sent(record: SyncedFile) -> Sent:
         record.mtime_ns,
         record.digest,
     )
-
-
-def _names_are_lost(c: Connection, text: str) -> None:
-    meta.put(c, "names_lost", text)
-    notices.put(c, "names", text)
-
-
-def _names_are_kept(c: Connection) -> None:
-    meta.drop(c, "names_lost")
-    notices.drop(c, "names")

@@ -18,22 +18,33 @@ from imgurfs import limits
 from imgurfs.budget import Grant
 from imgurfs.errors import NotFoundError
 from imgurfs.executor import ThreadLane
-from imgurfs.jobs import disk, queueing, settle
+from imgurfs.jobs import disk, drive, queueing, settle
 from imgurfs.jobs.album_work import AlbumWorker
+from imgurfs.jobs.drive_albums import DriveAlbums
+from imgurfs.jobs.drive_upload import DriveUploads
 from imgurfs.jobs.queueing import (
+    DRIVE,
     AlbumPayload,
     CreateAlbumPayload,
+    DeleteAlbumPayload,
     DeleteImagePayload,
     UpdateAlbumPayload,
+    UpdateImagePayload,
     UploadPayload,
 )
+from imgurfs.jobs.sending import Sender
 from imgurfs.jobs.steps import Later, Ready, Resolved, Step, Tools, Write
+from imgurfs.jobs.texts import TextWorker
 from imgurfs.jobs.upload import UploadWorker
-from imgurfs.model import RequestClass, RequestKind
-from imgurfs.store import entries, membership, outbox, synced
+from imgurfs.model import ImageId, RequestClass, RequestKind
+from imgurfs.store import entries, outbox, synced
 from imgurfs.store.outbox import Job
 
 log = logging.getLogger(__name__)
+
+#: An image that a new file may be is looked at again by then at the latest; it is woken
+#: when that is known.
+_CONTENT_PAUSE_S = 15.0
 
 
 class Worker:
@@ -45,18 +56,21 @@ class Worker:
         self._account = tools.account
         self._clock = tools.clock
         self._executor = tools.executor
-        self._uploads = UploadWorker(tools)
+        self._delete_grace_s = tools.delete_grace_s
+        self._sender = Sender(tools)
+        self._uploads = UploadWorker(tools, self._sender)
         self._albums = AlbumWorker(tools)
+        self._drive_uploads = DriveUploads(tools, self._sender)
+        self._drive_albums = DriveAlbums(tools)
+        self._texts = TextWorker(tools)
 
     async def prepare(self, job: Job) -> Step:
         """Return what is to be done for a queued job. Raises RemoteError, OSError."""
         match job.kind:
             case queueing.UPLOAD:
-                payload = queueing.decode(job, UploadPayload)
-                return await self._uploads.prepare(job, payload)
+                return await self._prepare_upload(job)
             case queueing.CREATE_ALBUM:
-                create = queueing.decode(job, CreateAlbumPayload)
-                return await self._albums.prepare_create(job, create)
+                return await self._prepare_create(job)
             case queueing.MEMBERS:
                 album = queueing.decode(job, AlbumPayload)
                 return await self._albums.prepare_members(job, album)
@@ -65,21 +79,45 @@ class Worker:
                 return await self._albums.prepare_verify(job, album)
             case queueing.UPDATE_ALBUM:
                 update = queueing.decode(job, UpdateAlbumPayload)
-                return self._albums.prepare_update(job, update)
+                return self._texts.prepare_album(job, update)
+            case queueing.UPDATE_IMAGE:
+                texts = queueing.decode(job, UpdateImagePayload)
+                return self._texts.prepare_image(job, texts)
             case queueing.DELETE_IMAGE:
                 delete = queueing.decode(job, DeleteImagePayload)
                 return await self._prepare_delete(job, delete)
+            case queueing.DELETE_ALBUM:
+                removed = queueing.decode(job, DeleteAlbumPayload)
+                return await self._drive_albums.prepare_delete(job, removed)
             case _:
                 return Later(limits.JOB_BACKOFF_MAX_S, "of a newer version")
 
+    async def _prepare_upload(self, job: Job) -> Step:
+        payload = queueing.decode(job, UploadPayload)
+        if queueing.is_from_drive(payload):
+            return await self._drive_uploads.prepare(job, payload)
+        return await self._uploads.prepare(job, payload)
+
+    async def _prepare_create(self, job: Job) -> Step:
+        payload = queueing.decode(job, CreateAlbumPayload)
+        if queueing.is_from_drive(payload):
+            return self._drive_albums.prepare_create(job, payload)
+        return await self._albums.prepare_create(job, payload)
+
     def is_over(self, job: Job) -> None:
         """Note that an attempt has ended, however it ended."""
-        self._uploads.is_over(job)
+        self._sender.is_over(job)
 
     async def _prepare_delete(self, job: Job, payload: DeleteImagePayload) -> Step:
         uses = synced.paths_of(self._db.reader, payload.image_id)
         if (payload.is_replaced or payload.is_twin) and uses:
             return self._cancelled(job, "another file is this image")
+        if payload.folder == DRIVE and self._has_name(payload.image_id):
+            return self._cancelled(job, "it has a name on the drive again")
+        if drive.may_come_back(
+            self._db.reader, job, payload.image_id, grace_s=self._delete_grace_s
+        ):
+            return Later(_CONTENT_PAUSE_S, drive.MAY_COME_BACK, is_usual=True)
         if not payload.is_twin:
             kept = await self._kept_by_files(job, uses)
             if kept is not None:
@@ -137,14 +175,20 @@ class Worker:
             lambda c: settle.cancel(c, job, self._clock.now(), reason), reason
         )
 
+    def _has_name(self, image_id: ImageId) -> bool:
+        node = entries.node_of_image(self._db.reader, image_id)
+        return node is not None and not node.is_hidden
+
     def _is_elsewhere(self, payload: DeleteImagePayload) -> bool:
-        """Whether an album holds the image in which it is not our business."""
+        """Whether an album holds the image that no watched directory stands for."""
         reader = self._db.reader
         node = entries.node_of_image(reader, payload.image_id)
         if node is None:
             return False
-        ours = {m.album_id for m in membership.of_image(reader, payload.image_id)}
-        if payload.folder is not None:
-            bound = synced.directories(reader, payload.folder).values()
-            ours |= {one.album_id for one in bound}
-        return not ours.issuperset(entries.albums_of(reader, node.inode))
+        homes = drive.homes(reader, node.inode)
+        foreign = [
+            album_id
+            for _, album_id in homes.albums
+            if not synced.directories_of_album(reader, album_id)
+        ]
+        return bool(foreign or homes.unborn)

@@ -40,6 +40,9 @@ Row: TypeAlias = sqlite3.Row
 
 T = TypeVar("T")
 
+#: In WAL mode NORMAL writes in the same order but waits for the disk only later.
+_SYNCHRONOUS = {True: "PRAGMA synchronous = FULL", False: "PRAGMA synchronous = NORMAL"}
+
 log = logging.getLogger(__name__)
 
 
@@ -122,17 +125,25 @@ class Database:
             damaged=aside,
         )
 
-    async def write(self, fn: Callable[[Connection], T]) -> T:
+    async def write(
+        self, fn: Callable[[Connection], T], *, is_durable: bool = True
+    ) -> T:
         """Run ``fn`` in one transaction on the writer thread; commit if it returns.
 
-        Whatever ``fn`` raises rolls everything back and comes out here. Raises
-        DatabaseBusyError when another process holds the database too long.
+        Whatever ``fn`` raises rolls everything back and comes out here. What is not
+        durable survives our death but not a power cut, until the next one that is.
+        Raises DatabaseBusyError when another process holds the database too long.
         """
-        return await self._executor.run(self._lane, self.write_blocking, fn)
+        return await self._executor.run(
+            self._lane, self.write_blocking, fn, is_durable=is_durable
+        )
 
-    def write_blocking(self, fn: Callable[[Connection], T]) -> T:
+    def write_blocking(
+        self, fn: Callable[[Connection], T], *, is_durable: bool = True
+    ) -> T:
         """Do what :meth:`write` does, on this thread. For start-up and commands."""
         with _translated(self.path):
+            self._writer.execute(_SYNCHRONOUS[is_durable])
             self._writer.execute("BEGIN IMMEDIATE")
             try:
                 result = fn(self._writer)
@@ -247,7 +258,6 @@ def _connections(
             if needs_check and (problem := damage.check(path, writer)):
                 raise _damaged(path, problem)
             writer.execute("PRAGMA journal_mode = WAL")
-            writer.execute("PRAGMA synchronous = FULL")
             writer.execute("PRAGMA foreign_keys = ON")
             _migrate(writer, schema)
             reader = _connect(path, busy_timeout_s=0)

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 
-from imgurfs.model import ImageId, JobId
+from imgurfs.model import ImageId, Inode, JobId
 from imgurfs.store import outbox
 from imgurfs.store.database import Connection, Row
+from imgurfs.store.nodes import EXISTS
 from imgurfs.store.outbox import Job
 from imgurfs.store.synced import FolderId
 
@@ -51,7 +52,7 @@ def folder_stays(
 def account_stays(c: Connection, *, without: Collection[ImageId], enough: int) -> int:
     """Count the account's images, ``without`` those; stop at ``enough``."""
     rows = c.execute(
-        "SELECT id FROM image WHERE is_in_account = 1 AND id IS NOT NULL"
+        f"SELECT id FROM image WHERE is_in_account = 1 AND id IS NOT NULL AND {EXISTS}"  # noqa: S608
         " UNION ALL SELECT image_id FROM synced_file"
     )
     return _count(rows, without, enough)
@@ -109,14 +110,23 @@ def has_other_files(c: Connection, folder: FolderId) -> bool:
     return row is not None
 
 
+def is_ours(c: Connection, inode: Inode) -> bool:
+    """Whether an image is the account's own, so that it can be deleted."""
+    row = c.execute(
+        "SELECT is_in_account = 1 OR deletehash <> '' FROM image WHERE inode = ?",
+        (inode,),
+    ).fetchone()
+    return row is not None and bool(row[0])
+
+
 def files_without_image(
     c: Connection, *, limit: int
 ) -> tuple[int, list[tuple[FolderId, bytes]]]:
     """Return how many files' images the account does not have, and some of them."""
     where = (
-        " FROM synced_file AS s WHERE NOT EXISTS"
+        " FROM synced_file AS s WHERE NOT EXISTS"  # noqa: S608
         " (SELECT 1 FROM image AS i WHERE i.id = s.image_id AND (i.is_in_account = 1"
-        " OR EXISTS (SELECT 1 FROM entry AS e WHERE e.inode = i.inode)))"
+        f" OR EXISTS (SELECT 1 FROM entry AS e WHERE e.inode = i.inode)) AND {EXISTS})"
     )
     count = int(c.execute("SELECT count(*)" + where).fetchone()[0])
     rows = c.execute(

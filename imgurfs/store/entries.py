@@ -10,40 +10,59 @@ this module.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable
+from pathlib import PurePath
 
+from imgurfs import limits
 from imgurfs.model import ROOT_INODE, Inode
-from imgurfs.store import changelog
+from imgurfs.store import changelog, drafts
 from imgurfs.store.changelog import ChangeKind
 from imgurfs.store.database import Connection
+from imgurfs.store.known import (
+    account_albums,
+    account_images,
+    album_inodes,
+    albums_made_since,
+    albums_to_list,
+    gone_albums,
+    gone_images,
+    has_doubtful_images,
+    has_unplaced_images,
+    image_inodes,
+    images_made_since,
+    is_in_album,
+    members,
+    nameless_albums,
+    only_here,
+    shown,
+    unplaced_images,
+)
 from imgurfs.store.nodes import (
     Entry,
     Node,
     NodeKind,
     Totals,
-    account_images,
-    album_inodes,
     albums_by_title,
     albums_of,
-    albums_to_list,
     child,
     children,
     entries_of,
-    has_doubtful_images,
-    has_unplaced_images,
-    image_inodes,
-    members,
+    images_named_like,
+    images_with_digest,
     node,
     node_of_album,
     node_of_image,
     totals,
-    unplaced_images,
 )
 from imgurfs.store.records import (
     Put,
     attributes_changed,
     count_images,
+    doubt,
     doubt_unplaced,
+    insert_node,
+    made_now,
     mark_in_account,
     put_album,
     put_albums,
@@ -60,35 +79,52 @@ __all__ = [
     "NodeKind",
     "Put",
     "Totals",
+    "account_albums",
     "account_images",
     "album_inodes",
     "albums_by_title",
+    "albums_made_since",
     "albums_of",
     "albums_to_list",
+    "attributes_changed",
+    "attributes_changed_if_linked",
     "child",
     "children",
     "count_images",
+    "doubt",
     "doubt_unplaced",
     "entries_of",
+    "free_name",
+    "gone_albums",
+    "gone_images",
     "has_doubtful_images",
     "has_unplaced_images",
     "image_inodes",
+    "images_made_since",
+    "images_named_like",
+    "images_with_digest",
+    "insert_node",
+    "is_in_album",
+    "is_taken",
     "link",
+    "made_now",
     "mark_in_account",
     "members",
+    "nameless_albums",
     "node",
     "node_of_album",
     "node_of_image",
+    "only_here",
     "put_album",
     "put_albums",
     "put_image",
     "put_images",
     "remove",
-    "remove_from_account",
     "rename",
     "set_etag",
     "set_listed",
     "set_size",
+    "shown",
     "totals",
     "unlink",
     "unplaced_images",
@@ -126,7 +162,7 @@ def link(
         (parent, name, bare, inode, position),
     )
     changelog.append(c, parent=parent, name=name, inode=inode, kind=ChangeKind.ADDED)
-    _attributes_changed_if_linked(c, inode, more_than=1)
+    attributes_changed_if_linked(c, inode, more_than=1)
 
 
 def rename(
@@ -163,12 +199,32 @@ def _first_free(
     for name in names:
         if name == own:
             return name
-        taken = c.execute(
-            "SELECT 1 FROM entry WHERE parent = ? AND name = ?", (parent, name)
-        ).fetchone()
-        if taken is None:
+        if not is_taken(c, parent, name):
             return name
     raise AssertionError("the candidates for a name never run out")
+
+
+def is_taken(c: Connection, parent: Inode, name: str) -> bool:
+    """Whether a directory has something of this name."""
+    row = c.execute(
+        "SELECT 1 FROM entry WHERE parent = ? AND name = ?", (parent, name)
+    ).fetchone()
+    return row is not None
+
+
+def free_name(c: Connection, parent: Inode, name: str) -> str:
+    """Return ``name``, or the first like it with a number that is free."""
+    if not is_taken(c, parent, name):
+        return name
+    extension = PurePath(name).suffix
+    stem = name.removesuffix(extension)
+    for number in itertools.count(2):
+        label = f" ({number}){extension}"
+        room = limits.NAME_BYTES_MAX - len(label.encode())
+        cut = stem.encode()[:room].decode("utf-8", "ignore")
+        if not is_taken(c, parent, cut + label):
+            return cut + label
+    raise AssertionError("numbers never run out")
 
 
 def unlink(c: Connection, parent: Inode, inode: Inode) -> None:
@@ -181,13 +237,14 @@ def unlink(c: Connection, parent: Inode, inode: Inode) -> None:
         changelog.append(
             c, parent=parent, name=row[0], inode=inode, kind=ChangeKind.REMOVED
         )
-        _attributes_changed_if_linked(c, inode, more_than=0)
+        attributes_changed_if_linked(c, inode, more_than=0)
 
 
 def remove(c: Connection, inode: Inode) -> None:
     """Forget an image or album: its row, its entries and what is inside it.
 
-    Images inside an album keep their rows. Harmless when it is gone already.
+    Images inside an album keep their rows. Its draft is forgotten, too. Harmless when
+    it is gone already.
     """
     assert inode != ROOT_INODE
     for parent, name, _ in entries_of(c, inode):
@@ -198,31 +255,19 @@ def remove(c: Connection, inode: Inode) -> None:
     inside = c.execute("SELECT inode FROM entry WHERE parent = ?", (inode,)).fetchall()
     for row in inside:
         unlink(c, inode, row[0])
+    drafts.drop(c, inode)
     c.execute("DELETE FROM image WHERE inode = ?", (inode,))
     c.execute("DELETE FROM album WHERE inode = ?", (inode,))
     c.execute("DELETE FROM node WHERE inode = ?", (inode,))
 
 
-def remove_from_account(c: Connection, inodes: Iterable[Inode]) -> int:
-    """Forget images that the account's list does not show any more.
-
-    One that an album holds stays, as that album's. Returns how many were forgotten.
-    """
-    removed = 0
-    for inode in inodes:
-        if albums_of(c, inode):
-            unlink(c, ROOT_INODE, inode)
-            c.execute("UPDATE image SET is_in_account = 0 WHERE inode = ?", (inode,))
-        else:
-            remove(c, inode)
-            removed += 1
-    return removed
-
-
-def _attributes_changed_if_linked(
+def attributes_changed_if_linked(
     c: Connection, inode: Inode, *, more_than: int
 ) -> None:
-    """Record that st_nlink changed, unless nobody can have seen the inode elsewhere."""
+    """Record that st_nlink changed, unless nobody can have seen the inode elsewhere.
+
+    ``more_than``: entries that do not count, because they were just made.
+    """
     row = c.execute("SELECT count(*) FROM entry WHERE inode = ?", (inode,)).fetchone()
     if row[0] > more_than:
         attributes_changed(c, inode)

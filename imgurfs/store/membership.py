@@ -162,6 +162,16 @@ def of_image(c: Connection, image_id: ImageId) -> list[Membership]:
     return [_membership(row) for row in rows]
 
 
+def has_images(c: Connection, album_id: AlbumId) -> bool:
+    """Whether an album has images, as far as they are our business."""
+    row = c.execute(
+        "SELECT 1 FROM membership WHERE album_id = ? AND state IN ('adding', 'there')"
+        " LIMIT 1",
+        (album_id,),
+    ).fetchone()
+    return row is not None
+
+
 def unsettled_albums(c: Connection) -> list[AlbumId]:
     """Return the albums with something to add or to remove."""
     rows = c.execute(

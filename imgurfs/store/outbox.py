@@ -31,8 +31,10 @@ from imgurfs.store.outbox_reads import (
     has_unfinished_turn,
     job,
     lanes,
+    last_of_group,
     next_due_at,
     recent,
+    results,
     settled_with_key,
     statistics,
     turns,
@@ -56,6 +58,7 @@ __all__ = [
     "job",
     "join_group",
     "lanes",
+    "last_of_group",
     "leave_group",
     "looked",
     "mark_unknown",
@@ -65,6 +68,7 @@ __all__ = [
     "recent",
     "recover",
     "requeue",
+    "results",
     "rewrite",
     "send_again",
     "set_guard",
@@ -235,6 +239,15 @@ def requeue(
         (not_before, error, is_counted, job_id),
     )
     assert cursor.rowcount == 1, f"job {job_id} is settled or unknown"
+
+
+def wake(c: Connection, *, kind: str, error: str, now: float) -> None:
+    """Let the queued jobs of a kind that wait for one reason be looked at now."""
+    c.execute(
+        "UPDATE job SET not_before = ?, error = ''"
+        " WHERE state = 'queued' AND kind = ? AND error = ?",
+        (now, kind, error),
+    )
 
 
 def join_group(c: Connection, job_id: JobId, grouping: str) -> None:

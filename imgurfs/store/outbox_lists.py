@@ -119,13 +119,17 @@ def count(c: Connection, *, states: Collection[JobState], kind: str = "") -> int
 def rejected(c: Connection) -> list[Job]:
     """Return the dead jobs that no later job stands in for, newest first.
 
-    A file that changed since has another upload, with the same key.
+    A file that changed since has another upload, with the same key. One of the drive
+    counts only as long as it is what was rejected.
     """
     rows = c.execute(
         "WITH latest AS (SELECT max(id) AS id FROM job WHERE key IN"
         " (SELECT key FROM job WHERE state = 'dead') AND key <> '' GROUP BY key)"
         " SELECT id FROM job WHERE state = 'dead'"
         " AND (key = '' OR id IN (SELECT id FROM latest))"
+        " AND (key NOT GLOB 'upload:0:*' OR EXISTS (SELECT 1 FROM draft AS d"
+        "  WHERE d.state = 'refused' AND key ="
+        "   'upload:0:' || lower(hex(d.inode || '.' || d.generation))))"
         " ORDER BY settled_at DESC, id DESC"
     )
     found = (job(c, JobId(row[0])) for row in rows.fetchall())

@@ -10,6 +10,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Collection
 from dataclasses import dataclass
+from operator import attrgetter
 
 from imgurfs.model import JobId, Lane
 from imgurfs.store.database import Connection, Row
@@ -110,14 +111,27 @@ def by_key(c: Connection, key: str) -> Job | None:
     return None if row is None else _job(row)
 
 
+def last_of_group(c: Connection, grouping: str) -> Job | None:
+    """Return the youngest unfinished job of a group."""
+    row = c.execute(
+        "SELECT * FROM job WHERE grouping = ? AND grouping <> ''"
+        " AND state IN ('queued', 'sending', 'unknown') ORDER BY id DESC LIMIT 1",
+        (grouping,),
+    ).fetchone()
+    return None if row is None else _job(row)
+
+
 def unfinished(c: Connection, *, kind: str = "", state: str = "") -> list[Job]:
     """Return jobs that are not settled, oldest first, of one kind or state if given."""
-    rows = c.execute(
-        "SELECT * FROM job WHERE state IN ('queued', 'sending', 'unknown')"
-        " AND (? = '' OR kind = ?) AND (? = '' OR state = ?) ORDER BY id",
-        (kind, kind, state, state),
-    )
-    return [_job(row) for row in rows]
+    # Each state and kind by an index: a drainer asks for a few of many in every turn.
+    sql = "SELECT * FROM job WHERE state = ?"
+    others: tuple[str, ...] = ()
+    if kind:
+        sql, others = "SELECT * FROM job WHERE state = ? AND kind = ?", (kind,)
+    found: list[Job] = []
+    for one in [state] if state else ["queued", "sending", "unknown"]:
+        found += map(_job, c.execute(sql, (one, *others)))
+    return sorted(found, key=attrgetter("id"))
 
 
 def settled_with_key(c: Connection, key: str, state: JobState) -> list[Job]:
@@ -159,6 +173,19 @@ def was_repeated(c: Connection, marker: str) -> bool:
         "SELECT 1 FROM job WHERE marker = ? AND attempts > 1 LIMIT 1", (marker,)
     ).fetchone()
     return row is not None
+
+
+def results(c: Connection, *, kind: str, marker: str = "") -> list[str]:
+    """Return the results of the done jobs of a kind, with one marker if given."""
+    # "+" when there is a marker: by its index.
+    if marker:
+        where = "marker = ? AND marker <> '' AND +state = 'done' AND +kind = ?"
+        rows = c.execute(f"SELECT result FROM job WHERE {where}", (marker, kind))  # noqa: S608
+    else:
+        rows = c.execute(
+            "SELECT result FROM job WHERE state = 'done' AND kind = ?", (kind,)
+        )
+    return [row[0] for row in rows]
 
 
 def has_unfinished_turn(c: Connection, turn: str) -> bool:

@@ -21,10 +21,14 @@ _META = """
 --   brake           why removals seen on Imgur are not believed yet; absent = they are
 --   recent_listed_at  when the newest images were last read
 --   paused_until    nothing is sent before this epoch; "inf" = until resumed
+--   synced_at       when a program last asked for a directory to be durable (fsync)
 --   names_lost      an upload's name that Imgur did not keep: outcomes stay unknown
 --   guard           why deletions are held, for the user
 --   guard_holds     the same for each folder, with since when (jobs.guard)
 --   notice:TOPIC    what the user should know (store.notices)
+--   spool           which spool belongs to this state; its file "owner" says the same
+--   spool_tidied_at when the spool was last tidied
+--   discarded:NAME  a content in the spool that is to be removed (store.drafts)
 CREATE TABLE meta (
     key   TEXT PRIMARY KEY,
     value TEXT NOT NULL
@@ -99,7 +103,8 @@ CREATE TABLE entry (
     parent   INTEGER NOT NULL REFERENCES node (inode),
     name     TEXT NOT NULL,          -- as shown: legal, unique in the directory
     -- The name it would have alone in the world. When this changes on Imgur the
-    -- entry is renamed; when a neighbour comes or goes it is not.
+    -- entry is renamed; when a neighbour comes or goes it is not. "": the name was
+    -- given on the drive; it stays until the thing is called otherwise on Imgur.
     bare     TEXT NOT NULL,
     inode    INTEGER NOT NULL REFERENCES node (inode),
     position INTEGER NOT NULL DEFAULT 0,       -- order in the album
@@ -256,7 +261,65 @@ CREATE INDEX membership_image ON membership (image_id);
 CREATE INDEX membership_state ON membership (state, album_id);
 """
 
-MIGRATIONS: Final = (_META + _TREE + _OUTBOX + _SYNCED, _PROMISES)
+_DRIVE = """
+-- When a program last changed or read something through the drive, in nanoseconds since
+-- the epoch. NULL: what Imgur says counts.
+ALTER TABLE node ADD COLUMN mtime_ns INTEGER;
+ALTER TABLE node ADD COLUMN atime_ns INTEGER;
+ALTER TABLE node ADD COLUMN ctime_ns INTEGER;
+ALTER TABLE image DROP COLUMN mtime_s;
+
+-- In it the entries of a directory are in the order of their cookies (it ends with the
+-- rowid): for reading one page by page while names come and go.
+CREATE INDEX entry_parent ON entry (parent);
+
+-- BLAKE2b of the bytes that the CDN serves; x'' = not known.
+ALTER TABLE image ADD COLUMN digest BLOB NOT NULL DEFAULT x'';
+CREATE INDEX image_digest ON image (digest) WHERE digest <> x'';
+CREATE INDEX image_size ON image (size_bytes) WHERE digest = x'';
+
+-- NULL: it exists. Otherwise it was deleted through the drive and has no name any more;
+-- the row keeps a listing from bringing it back. 9e999 (infinity) = Imgur has not said
+-- yes yet, else when it did.
+ALTER TABLE image ADD COLUMN gone_at REAL;
+CREATE INDEX image_gone ON image (gone_at) WHERE gone_at IS NOT NULL;
+ALTER TABLE album ADD COLUMN gone_at REAL;
+
+-- When Imgur said that a call of ours made it; NULL: listings have shown it. One that
+-- was read about then need not have it yet.
+ALTER TABLE image ADD COLUMN made_at REAL;
+ALTER TABLE album ADD COLUMN made_at REAL;
+
+-- Title and description were set here: a listing that began before this epoch does not
+-- change them. 9e999 (infinity) = Imgur has not said yes yet.
+ALTER TABLE image ADD COLUMN title_held_until REAL NOT NULL DEFAULT 0;
+ALTER TABLE album ADD COLUMN title_held_until REAL NOT NULL DEFAULT 0;
+
+-- The bytes of a file that was written through the drive: spool/<inode>.<generation>.
+CREATE TABLE draft (
+    inode      INTEGER PRIMARY KEY REFERENCES node (inode),
+    -- Counts the contents; one that an upload may be reading is never written to again.
+    generation INTEGER NOT NULL,
+    -- writing  not closed yet, or its writer died: neither durable nor sent
+    -- scratch  it has a temporary name: stays here until it is renamed
+    -- local    no media file (non_media = "keep-local"): stays here
+    -- waiting  an upload job will send it
+    -- sent     it is the inode's image; the bytes wait to be compared with the CDN's
+    -- kept     Imgur changed the bytes (lossy = "accept"): the original stays here
+    -- refused  it is not sent, and error says why: stays here
+    state      TEXT NOT NULL CHECK (state IN
+        ('writing', 'scratch', 'local', 'waiting', 'sent', 'kept', 'refused')),
+    size_bytes INTEGER NOT NULL,
+    -- An image whose name this file took over by a rename: it is deleted when this file
+    -- has been uploaded. "" = none.
+    replaces   TEXT NOT NULL DEFAULT '',
+    error      TEXT NOT NULL DEFAULT '',
+    changed_at REAL NOT NULL         -- when it came into this state
+);
+CREATE INDEX draft_state ON draft (state);
+"""
+
+MIGRATIONS: Final = (_META + _TREE + _OUTBOX + _SYNCED, _PROMISES, _DRIVE)
 
 #: "imgu" in ASCII.
 STATE_SCHEMA: Final = Schema(

@@ -14,6 +14,7 @@ from typing import NamedTuple, TypeVar
 from imgurfs.marker import parse_marker
 from imgurfs.model import ImageId
 from imgurfs.store.database import Connection
+from imgurfs.store.nodes import EXISTS
 from imgurfs.store.synced import FolderId
 
 T = TypeVar("T")
@@ -226,7 +227,7 @@ def has_queued(c: Connection, kind: str) -> bool:
 def unknown_images(c: Connection, images: Sequence[ImageId]) -> set[ImageId]:
     """Return those of these images that the account's tree does not have."""
     rows = c.execute(
-        f"SELECT id FROM image WHERE id IN ({_marks(images)})",  # noqa: S608
+        f"SELECT id FROM image WHERE id IN ({_marks(images)}) AND {EXISTS}",  # noqa: S608
         tuple(images),
     )
     return set(images) - {ImageId(row[0]) for row in rows}
@@ -258,8 +259,9 @@ def unbound_marked(c: Connection) -> Iterator[list[tuple[str, ImageId]]]:
         if last is None:
             return
         rows = c.execute(
-            "SELECT name, id FROM image AS i WHERE inode > ? AND inode <= ?"
-            " AND id IS NOT NULL AND is_in_account = 1 AND instr(name, '~') > 0"
+            "SELECT name, id FROM image AS i WHERE inode > ? AND inode <= ?"  # noqa: S608
+            f" AND id IS NOT NULL AND is_in_account = 1 AND {EXISTS}"
+            " AND instr(name, '~') > 0"
             " AND NOT EXISTS (SELECT 1 FROM synced_file WHERE image_id = i.id)"
             " ORDER BY inode",
             (after, last),

@@ -25,6 +25,7 @@ class _Flight:
         self.landed = trio.Event()
         self.is_abandoned = False
         self.error: ImgurfsError | None = None
+        self.result: object = None
 
 
 class SingleFlight:
@@ -38,9 +39,9 @@ class SingleFlight:
         return f"<SingleFlight {len(self._flights)} in the air>"
 
     async def run(
-        self, key: Hashable, lane: Lane, work: Callable[[Lane], Awaitable[None]]
-    ) -> None:
-        """Do ``work`` or join the flight that does it. Raises what the work raises.
+        self, key: Hashable, lane: Lane, work: Callable[[Lane], Awaitable[object]]
+    ) -> object:
+        """Do ``work`` or join the flight that does it; return or raise what it does.
 
         A caller in a more urgent lane than the flight's does not accept the less
         urgent lane's BudgetError: it tries again for itself.
@@ -52,8 +53,7 @@ class SingleFlight:
             is_more_urgent = _LANES.index(lane) < _LANES.index(flight.lane)
             if isinstance(flight.error, BudgetError) and is_more_urgent:
                 continue
-            _raise_outcome(flight)
-            return
+            return _outcome(flight)
         flight = self._flights[key] = _Flight(lane)
         if self.nursery is None:
             await self._fly(key, flight, work)
@@ -61,16 +61,16 @@ class SingleFlight:
             self.nursery.start_soon(self._fly, key, flight, work)
             await flight.landed.wait()
         assert not flight.is_abandoned, "cancelled, and yet here"
-        _raise_outcome(flight)
+        return _outcome(flight)
 
     async def _fly(
         self,
         key: Hashable,
         flight: _Flight,
-        work: Callable[[Lane], Awaitable[None]],
+        work: Callable[[Lane], Awaitable[object]],
     ) -> None:
         try:
-            await work(flight.lane)
+            flight.result = await work(flight.lane)
         except ImgurfsError as error:
             flight.error = error
         except BaseException:
@@ -81,6 +81,7 @@ class SingleFlight:
             flight.landed.set()
 
 
-def _raise_outcome(flight: _Flight) -> None:
+def _outcome(flight: _Flight) -> object:
     if flight.error is not None:
         raise flight.error
+    return flight.result

@@ -10,6 +10,11 @@ drainer, may change the tree meanwhile. So each fold gets three things: what was
   ``keep_vanished`` says that the listing is not believed (see ``refresh``);
 * now, but not before: we added it meanwhile; stays.
 
+What was changed on the drive and has not reached Imgur, or not its listings, is older
+than that: the rows say it (deleted: ``gone_at``; called otherwise:
+``title_held_until``; just made: ``made_at``), and :mod:`imgurfs.tree.overlay` for what
+is in which album.
+
 Rows are compared before they are written: an unchanged listing writes no rows but its
 time. New entries are made in the order (datetime, id), so that the oldest of several
 equal titles has the bare name.
@@ -24,9 +29,9 @@ from typing import TypeVar
 
 from imgurfs import limits
 from imgurfs.model import Album, AlbumId, Image, ImageId, Inode
-from imgurfs.store import changelog, entries, meta
+from imgurfs.store import changelog, edits, entries, meta
 from imgurfs.store.database import Connection
-from imgurfs.tree import placing
+from imgurfs.tree import overlay, placing
 
 Id = TypeVar("Id", AlbumId, ImageId)
 Item = TypeVar("Item")
@@ -54,16 +59,24 @@ def fold_albums(
     """Fold a complete album list that was read from ``began_at`` on."""
     known = entries.album_inodes(c)
     taken = _not_removed_meanwhile(before, known, listing)
-    puts = entries.put_albums(c, taken)
-    for album in sorted(taken, key=lambda one: (one.datetime_s, one.id)):
-        put = puts[album.id]
-        if put.is_new:
-            placing.link_album(c, put.inode, album)
-        elif put.is_renamed:
-            placing.rename_album(c, put.inode, album)
-    vanished = [] if keep_vanished else vanished_albums(c, before, listing)
+    puts = entries.put_albums(c, taken, now=began_at, as_of=began_at)
+    for put in puts.values():
+        placing.rename_album(c, put)
+    for node in entries.nameless_albums(c):
+        assert node.album is not None
+        placing.link_album(c, node.inode, node.album)
+    vanished = (
+        [] if keep_vanished else vanished_albums(c, before, listing, began_at=began_at)
+    )
     for album_id in vanished:
-        _remove_album(c, known[album_id])
+        inside = placing.empty_album(c, known[album_id])
+        if placing.is_hidden(c, known[album_id]):
+            edits.gone_now(c, known[album_id], now=began_at)
+        else:
+            entries.remove(c, known[album_id])
+        # The images may have gone with the album.
+        entries.doubt_unplaced(c, inside)
+    _forget(c, entries.gone_albums(c, until=began_at - limits.LISTING_LAG_S), listing)
     meta.put_time(c, "albums_listed_at", began_at)
     placing.show_in_root(c, unlistable=unlistable)
     changelog.trim(c, limits.CHANGES_KEPT)
@@ -71,18 +84,20 @@ def fold_albums(
 
 
 def vanished_albums(
-    c: Connection, before: AbstractSet[AlbumId], listing: Collection[AlbumId]
+    c: Connection,
+    before: AbstractSet[AlbumId],
+    listing: Collection[AlbumId],
+    *,
+    began_at: float,
 ) -> list[AlbumId]:
-    """Return the albums known before and now that the listing does not show."""
+    """Return the albums known before and now that the listing should show and lacks.
+
+    Not those that are so new that it need not have them, and not those of which Imgur
+    has said that they are deleted.
+    """
     candidates = before - set(listing)
-    return [one for one in entries.album_inodes(c) if one in candidates]
-
-
-def _remove_album(c: Connection, inode: Inode) -> None:
-    """Forget an album that is gone from Imgur; its images may have gone with it."""
-    inside = [member for member, _ in entries.members(c, inode).values()]
-    entries.remove(c, inode)
-    entries.doubt_unplaced(c, inside)
+    candidates -= entries.albums_made_since(c, after=began_at - limits.LISTING_LAG_S)
+    return [one for one in entries.account_albums(c) if one in candidates]
 
 
 def fold_album(
@@ -97,35 +112,84 @@ def fold_album(
 ) -> Folded:
     """Fold one album's content. Does nothing when the album was removed meanwhile.
 
-    An empty list beside a count that is not zero contradicts itself: it removes
-    nothing.
+    ``before`` are the images the drive showed in it. An empty list beside a count that
+    is not zero contradicts itself: it removes nothing.
     """
-    if entries.node(c, inode) is None:
+    node = entries.node(c, inode)
+    if node is None:
         return Folded(0, 0)
-    put = entries.put_albums(c, [album])[album.id]
+    put = entries.put_albums(c, [album], now=began_at, as_of=began_at)[album.id]
     assert put.inode == inode, "an album's id never changes"
-    if put.is_renamed:
-        placing.rename_album(c, inode, album)
-    known = entries.members(c, inode)
-    taken = _not_removed_meanwhile(before, known, listing)
-    positions = {image_id: position for position, image_id in enumerate(listing)}
-    puts = _put_images(c, taken, now=began_at)
-    for image in sorted(taken, key=lambda one: (one.datetime_s, one.id)):
-        place = (puts[image.id].inode, positions[image.id])
-        if known.get(image.id) != place:
-            placing.link_image(c, inode, place[0], image, position=place[1])
+    placing.rename_album(c, put)
+    if put.is_hidden:
+        _put_images(c, listing.values(), now=began_at, as_of=began_at)
+        return Folded(0, 0)
+    known = entries.shown(c, inode)
     is_contradiction = not listing and album.images_count > 0
+    wishes = overlay.compare(
+        c,
+        album.id,
+        known if is_contradiction else listing,
+        began_at=began_at,
+        is_first=node.listed_at is None,
+    )
+    added = _show_members(
+        c,
+        inode,
+        known,
+        listing,
+        taken=_not_removed_meanwhile(before, known, listing),
+        outside=wishes.outside,
+        began_at=began_at,
+    )
     vanished = (
         []
         if is_contradiction
-        else [known[one][0] for one in known if one in before and one not in listing]
+        else [
+            known[one][0]
+            for one in known
+            if one in before and one not in listing and one not in wishes.inside
+        ]
     )
+    # What is being written stays where it is written, and is put there when it is sent.
+    staying = entries.only_here(c, inode)
+    vanished = [member for member in vanished if member not in staying]
     for member in vanished:
         entries.unlink(c, inode, member)
     entries.doubt_unplaced(c, vanished)
     entries.set_listed(c, inode, listed_at=began_at)
     placing.show_in_root(c, unlistable=unlistable)
-    return Folded(sum(image.id not in known for image in taken), len(vanished))
+    return Folded(added, len(vanished))
+
+
+def _show_members(
+    c: Connection,
+    inode: Inode,
+    known: Mapping[ImageId, tuple[Inode, int]],
+    listing: Mapping[ImageId, Image],
+    *,
+    taken: Collection[Image],
+    outside: AbstractSet[ImageId],
+    began_at: float,
+) -> int:
+    """Show an album's images, but none that is to stay outside; return how many more.
+
+    ``listing`` tells the positions.
+    """
+    positions = {image_id: position for position, image_id in enumerate(listing)}
+    puts = _put_images(c, taken, now=began_at, as_of=began_at)
+    added = 0
+    for image in sorted(taken, key=lambda one: (one.datetime_s, one.id)):
+        put = puts[image.id]
+        place = (put.inode, positions[image.id])
+        is_new = image.id not in known
+        if known.get(image.id) == place:
+            continue
+        if is_new and (image.id in outside or put.is_hidden):
+            continue
+        placing.link_image(c, inode, put.inode, put.now, position=place[1])
+        added += is_new
+    return added
 
 
 def fold_images(
@@ -145,12 +209,14 @@ def fold_images(
     """
     known = entries.image_inodes(c)
     taken = _not_removed_meanwhile(before, known, listing)
-    puts = _put_images(c, taken, now=ended_at)
+    puts = _put_images(c, taken, now=ended_at, as_of=began_at)
     entries.mark_in_account(c, [put.inode for put in puts.values()])
     removed = 0
     if not keep_vanished:
-        vanished = vanished_images(c, before, listing)
-        removed = entries.remove_from_account(c, [known[one] for one in vanished])
+        vanished = vanished_images(c, before, listing, began_at=began_at)
+        inodes = [known[one] for one in vanished]
+        removed = placing.remove_from_account(c, inodes, now=began_at)
+    _forget(c, entries.gone_images(c, until=began_at - limits.LISTING_LAG_S), listing)
     meta.put_time(c, "images_listed_at", began_at)
     placing.show_in_root(c, unlistable=unlistable)
     changelog.trim(c, limits.CHANGES_KEPT)
@@ -158,20 +224,34 @@ def fold_images(
 
 
 def vanished_images(
-    c: Connection, before: AbstractSet[ImageId], listing: Collection[ImageId]
+    c: Connection,
+    before: AbstractSet[ImageId],
+    listing: Collection[ImageId],
+    *,
+    began_at: float,
 ) -> list[ImageId]:
-    """Return the account's images known before and now that the listing lacks."""
+    """Return the account's images known before and now that the listing lacks.
+
+    Not those that are so new that it need not have them.
+    """
     candidates = before - set(listing)
+    candidates -= entries.images_made_since(c, after=began_at - limits.LISTING_LAG_S)
     return [one for one in entries.account_images(c) if one in candidates]
 
 
+def _forget(c: Connection, gone: Mapping[Id, Inode], listing: Collection[Id]) -> None:
+    """Forget what Imgur has deleted and, in time to know it, does not list any more."""
+    for one, inode in gone.items():
+        if one not in listing:
+            entries.remove(c, inode)
+
+
 def _put_images(
-    c: Connection, images: Collection[Image], *, now: float
-) -> dict[ImageId, entries.Put]:
-    puts = entries.put_images(c, images, now=now)
+    c: Connection, images: Collection[Image], *, now: float, as_of: float
+) -> dict[ImageId, entries.Put[Image]]:
+    puts = entries.put_images(c, images, now=now, as_of=as_of)
     for put in puts.values():
-        if put.is_renamed:
-            placing.rename_image(c, put.inode)
+        placing.rename_image(c, put)
     return puts
 
 

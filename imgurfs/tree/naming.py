@@ -43,7 +43,8 @@ _EXTENSIONS: Final = {
     "video/x-ms-wmv": ("wmv",),
     "video/mpeg": ("mpeg", "mpg"),
 }
-_MEDIA_EXTENSIONS: Final = frozenset(itertools.chain(*_EXTENSIONS.values())) | {"gifv"}
+#: Extensions that say "a picture or a video".
+MEDIA_EXTENSIONS: Final = frozenset(itertools.chain(*_EXTENSIONS.values())) | {"gifv"}
 _SUBTYPE = re.compile(r"^[a-z]+/([a-z0-9]{1,8})$")
 _RESERVED: Final = frozenset({".", "..", ".imgurfs"})
 #: Longest extension that is kept when a name is cut or numbered.
@@ -88,7 +89,7 @@ def image_name(*, title: str, name: str, image_id: str, mime_type: str) -> str:
         return _join(stem, extension)
     if extension[1:].lower() in fitting:
         return _join(stem, extension)
-    if extension[1:].lower() in _MEDIA_EXTENSIONS:
+    if extension[1:].lower() in MEDIA_EXTENSIONS:
         # Imgur converts (a large PNG becomes a JPEG); the type tells the truth.
         return _join(stem, "." + fitting[0])
     return _join(text, "." + fitting[0])
@@ -106,6 +107,12 @@ def candidates(bare: str, unique: str, *, is_directory: bool) -> Iterator[str]:
     yield _join(stem, extension, f" ({label})")
     for number in itertools.count(2):
         yield _join(stem, extension, f" ({label} {number})")
+
+
+def title_of(name: str) -> str:
+    """Return the title a file of this name should have: without a media extension."""
+    stem, extension = _split(name)
+    return stem if extension[1:].lower() in MEDIA_EXTENSIONS else name
 
 
 def _fitting_extensions(mime_type: str) -> tuple[str, ...]:

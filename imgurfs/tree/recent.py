@@ -38,11 +38,10 @@ async def read_newest(
 
 
 def fold_newest(c: Connection, images: list[Image], *, now: float) -> None:
-    """Show images that are new to the store, and note when they were read."""
+    """Show images that are new to the store; ``now`` is when reading them began."""
     puts = entries.put_images(c, images, now=now)
     for put in puts.values():
-        if put.is_renamed:
-            placing.rename_image(c, put.inode)
+        placing.rename_image(c, put)
     entries.mark_in_account(c, [put.inode for put in puts.values()])
     placing.show_in_root(c)
     meta.put_time(c, "recent_listed_at", now)

@@ -21,7 +21,7 @@ import contextlib
 import logging
 import math
 from collections.abc import Awaitable, Callable
-from typing import NoReturn
+from typing import NoReturn, cast
 
 import trio
 
@@ -36,7 +36,7 @@ from imgurfs.errors import (
     RejectedError,
     ThrottledError,
 )
-from imgurfs.model import Inode, Lane
+from imgurfs.model import ImageId, Inode, Lane
 from imgurfs.store import entries, meta
 from imgurfs.store.database import Connection, Database
 from imgurfs.tree import fold
@@ -91,16 +91,19 @@ class Refresher:
         """Read the album list. Raises RemoteError; nothing is changed then."""
         await self._flights.run("albums", lane, self._read_albums)
 
-    async def refresh_album(self, inode: Inode, lane: Lane) -> None:
-        """Read one album's content. Raises RemoteError, NotFoundError.
+    async def refresh_album(self, inode: Inode, lane: Lane) -> tuple[ImageId, ...]:
+        """Read one album's content; return what Imgur showed in it, in its order.
 
-        NotFoundError removes nothing: only the album list does, which is read next.
+        That may differ from what the drive shows by what is wished. Raises RemoteError,
+        NotFoundError; the latter removes nothing: only the album list does, which is
+        read next.
         """
 
-        async def read(lane: Lane) -> None:
-            await self._read_album(inode, lane)
+        async def read(lane: Lane) -> tuple[ImageId, ...]:
+            return await self._read_album(inode, lane)
 
-        await self._flights.run(("album", inode), lane, read)
+        result = await self._flights.run(("album", inode), lane, read)
+        return cast("tuple[ImageId, ...]", result)
 
     async def refresh_images(self, lane: Lane) -> None:
         """Read the whole image list. Raises RemoteError; nothing is changed then."""
@@ -274,11 +277,15 @@ class Refresher:
         began_at = self._clock.now()
         before = frozenset(entries.album_inodes(self._db.reader))
         listing, pages = await read_pages(self._api.albums_page, lane, "albums")
-        vanished = fold.vanished_albums(self._db.reader, before, listing)
+        vanished = fold.vanished_albums(
+            self._db.reader, before, listing, began_at=began_at
+        )
         if vanished and pages > 1:
             again, _ = await read_pages(self._api.albums_page, lane, "albums")
             listing |= again
-            vanished = fold.vanished_albums(self._db.reader, before, listing)
+            vanished = fold.vanished_albums(
+                self._db.reader, before, listing, began_at=began_at
+            )
         brake = ""
         if needs_proof(known=len(before), vanished=len(vanished)):
             brake = await proof(self._api.album, vanished[0], lane)
@@ -303,11 +310,15 @@ class Refresher:
         before = frozenset(entries.image_inodes(self._db.reader))
         expected = len(entries.account_images(self._db.reader))
         listing, pages = await read_pages(self._api.images_page, lane, "images")
-        vanished = fold.vanished_images(self._db.reader, before, listing)
+        vanished = fold.vanished_images(
+            self._db.reader, before, listing, began_at=began_at
+        )
         if vanished and pages > 1:
             again, _ = await read_pages(self._api.images_page, lane, "images")
             listing |= again
-            vanished = fold.vanished_images(self._db.reader, before, listing)
+            vanished = fold.vanished_images(
+                self._db.reader, before, listing, began_at=began_at
+            )
         brake = ""
         if needs_proof(known=expected, vanished=len(vanished)):
             brake = await proof(self._api.image, vanished[0], lane)
@@ -329,14 +340,14 @@ class Refresher:
         await self._fold("images", write)
         self._image_pages = pages
 
-    async def _read_album(self, inode: Inode, lane: Lane) -> None:
+    async def _read_album(self, inode: Inode, lane: Lane) -> tuple[ImageId, ...]:
         node = entries.node(self._db.reader, inode)
         if node is None or node.album is None or not node.album.id:
             raise NotFoundError(f"inode {inode} is no album of Imgur's")
         now = self._clock.now()
         if self._refused_until(inode) > now:
             raise self._refused[inode][1]
-        before = frozenset(entries.members(self._db.reader, inode))
+        before = frozenset(entries.shown(self._db.reader, inode))
         try:
             album, images = await self._api.album(node.album.id, lane)
         except _ALBUM_ERRORS as error:
@@ -363,6 +374,7 @@ class Refresher:
             )
 
         await self._fold(f"album {album.id}", write)
+        return tuple(image.id for image in images)
 
     async def _fold(
         self, what: str, write: Callable[[Connection], fold.Folded]

@@ -58,8 +58,21 @@ class View:
             raise NotFoundError(f"inode {inode} is gone")
         return found
 
-    async def list(self, directory: Inode, *, after_cookie: int = 0) -> list[Entry]:
-        """Return the entries after a cookie, in the order of cookies.
+    def page(self, directory: Inode, *, after_cookie: int, limit: int) -> list[Entry]:
+        """Return what is known of a directory behind a cookie; asks nobody."""
+        return entries.children(
+            self._db.reader, directory, after_cookie=after_cookie, limit=limit
+        )
+
+    def path_of(self, inode: Inode) -> str:
+        """Return one of the paths that lead to a file, for messages."""
+        for parent, name, _ in entries.entries_of(self._db.reader, inode):
+            is_root = parent == ROOT_INODE
+            return name if is_root else f"{self.path_of(parent)}/{name}"
+        return "a file without a name"
+
+    async def list(self, directory: Inode, *, limit: int = -1) -> list[Entry]:
+        """Return the first entries in the order of cookies; -1 stands for all.
 
         A directory that was never listed is listed first; one that is old is answered
         as it is known and refreshed in the background. Raises NotFoundError.
@@ -68,7 +81,11 @@ class View:
         node = self._directory(directory)
         if not await self._list_if_never_listed(node) and self._is_old(node):
             self._refresher.want(directory)
-        return entries.children(self._db.reader, directory, after_cookie=after_cookie)
+        return self.page(directory, after_cookie=0, limit=limit)
+
+    def version(self) -> int:
+        """Return a number that is another one after every commit, whoever's."""
+        return self._db.data_version()
 
     def totals(self) -> Totals:
         """Return how much the account holds; counted again only after a commit."""

@@ -11,8 +11,11 @@ from pathlib import Path
 import pytest
 import trio.testing
 
-from tests.support.drives import Drive, in_process, through_the_kernel
+from tests.support.drive_outside import through_the_kernel
+from tests.support.drives import Drive
+from tests.support.inside import in_process
 from tests.support.mounted import EmulatorProcess, Machine, emulator_process
+from tests.support.programs import Ground, Grounds
 
 
 @pytest.fixture(scope="session")
@@ -23,9 +26,17 @@ def emulator() -> Iterator[EmulatorProcess]:
 
 
 @pytest.fixture
-def machine(tmp_path: Path, emulator: EmulatorProcess) -> Iterator[Machine]:
+def settings() -> str:
+    """Return what the configuration of a machine says besides its account."""
+    return ""
+
+
+@pytest.fixture
+def machine(
+    tmp_path: Path, emulator: EmulatorProcess, settings: str
+) -> Iterator[Machine]:
     """Return a machine of its own for one test, configured and not logged in."""
-    machine = Machine(tmp_path, emulator)
+    machine = Machine(tmp_path, emulator, settings=settings)
     machine.configure()
     yield machine
     machine.clean_up()
@@ -54,3 +65,36 @@ async def drive(
         machine: Machine = request.getfixturevalue("machine")
         async with through_the_kernel(machine) as outside:
             yield outside
+
+
+@pytest.fixture
+async def read_only_drive(
+    clock: object, tmp_path: Path, request: pytest.FixtureRequest
+) -> AsyncIterator[Drive]:
+    """Return a read-only drive over the sample account."""
+    if clock is not None:
+        async with in_process(tmp_path, is_read_only=True) as inside:
+            yield inside
+    else:
+        machine: Machine = request.getfixturevalue("machine")
+        async with through_the_kernel(machine, "--read-only") as outside:
+            yield outside
+
+
+@pytest.fixture(scope="module")
+def grounds(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Grounds]:
+    """Return drives for real programs, shared by the tests of a module."""
+    made = Grounds(tmp_path_factory.mktemp("grounds"))
+    yield made
+    made.close()
+
+
+@pytest.fixture(params=["disk", pytest.param("drive", marks=pytest.mark.mount)])
+def ground(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Ground]:
+    """Return a plain directory, and then a drive: programs must see the same."""
+    if request.param == "disk":
+        (tmp_path / "disk").mkdir()
+        yield Ground(tmp_path / "disk")
+    else:
+        with request.getfixturevalue("grounds").drive() as drive:
+            yield drive

@@ -105,9 +105,18 @@ async def _serve(clock: FastClock) -> None:
         signals.cancel_scope.cancel()
 
 
+def _mount(order: Order, _clock: FastClock) -> None:
+    """Be ``imgurfs mount --foreground``, by the machine's clock."""
+    import imgurfs.cli.main
+
+    sys.argv = ["imgurfs", "mount", "--foreground", order["mountpoint"]]
+    imgurfs.cli.main.main()
+
+
 _ROLES: dict[str, Callable[[Order, FastClock], None]] = {
     "emulator": _emulator,
     "daemon": _daemon,
+    "mount": _mount,
 }
 
 

@@ -29,6 +29,9 @@ class Broken(pyfuse3.Operations):
 
     deadlines = Deadlines(metadata_s=0.5, data_s=0.5)
 
+    def on_damage(self) -> None:
+        """Do nothing: there is no database."""
+
     @request()
     async def getattr(
         self, inode: pyfuse3.InodeT, ctx: pyfuse3.RequestContext

@@ -1,13 +1,13 @@
-"""Fakes around the drainer: an Imgur of two dictionaries, a budget, a database."""
+"""A drainer over a fake Imgur, a budget, a database and real files."""
 
 # ruff: noqa: ARG002 - fakes have the signatures of what they stand for
 
 from __future__ import annotations
 
 import random
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import trio
@@ -19,7 +19,6 @@ from imgurfs.errors import (
     BudgetError,
     ImgurfsError,
     NotFoundError,
-    OutcomeUnknownError,
 )
 from imgurfs.executor import InlineExecutor, ThreadLane
 from imgurfs.jobs import queueing
@@ -39,157 +38,16 @@ from imgurfs.store import entries, synced
 from imgurfs.store.database import Database
 from imgurfs.store.schema import STATE_SCHEMA
 from imgurfs.store.synced import Folder, FolderId
+from tests.support.fakeimgur import EPOCH_S, FakeImgur
 
-EPOCH_S = 1_800_000_000.0
-_FOREVER_S = 10.0**9
+__all__ = ["EPOCH_S", "Bench", "FakeImgur", "bench", "drain_for", "picture"]
+
 GIF = b"GIF89a\x01\x00\x01\x00\x80\x00\x00\x00\x00\x00\xff\xff\xff,\x00\x00\x00\x00"
 
 
 def picture(text: str) -> bytes:
     """Return bytes that are a picture by their beginning, different for each text."""
     return GIF + text.encode()
-
-
-@dataclass
-class FakeImgur:
-    """Implements ``jobs.work.Api``. ``failures`` are raised before anything happens."""
-
-    images: dict[ImageId, Image] = field(default_factory=dict)
-    albums: dict[AlbumId, list[ImageId]] = field(default_factory=dict)
-    titles: dict[AlbumId, str] = field(default_factory=dict)
-    calls: list[str] = field(default_factory=list)
-    failures: list[ImgurfsError] = field(default_factory=list)
-    before_answer: Callable[[], None] = lambda: None
-    hang: bool = False
-    is_lying: bool = False  # says yes to adding and does nothing
-    now: Callable[[], float] = lambda: EPOCH_S
-    is_next_lost: bool = False  # the answer after this one is lost
-    lost_answers: int = 0  # so many changes happen, and their answers are lost
-    sending: int = 0
-    sending_most: int = 0
-
-    async def _call(self, call: str) -> str:
-        self.calls.append(call)
-        number = f"{len(self.calls):03d}"
-        self.sending += 1
-        self.sending_most = max(self.sending_most, self.sending)
-        try:
-            await trio.sleep(_FOREVER_S if self.hang else 0.01)
-        finally:
-            self.sending -= 1
-        if self.failures:
-            raise self.failures.pop(0)
-        return number
-
-    def _answer(self) -> None:
-        if self.lost_answers:
-            self.lost_answers -= 1
-            raise OutcomeUnknownError("the answer was lost")
-        if self.is_next_lost:
-            self.is_next_lost = False
-            self.lost_answers = 1
-
-    async def upload(
-        self,
-        path: Path,
-        *,
-        size_bytes: int,
-        name: str,
-        album: AlbumId | None,
-        title: str = "",
-        lane: Lane,
-        grant: Grant | None = None,
-        on_sent: Callable[[int], None] | None = None,
-    ) -> Image:
-        """Take a file."""
-        assert grant is not None, "the budget comes first"
-        number = await self._call(f"upload {path.name} album={album}")
-        image = Image(
-            id=ImageId(f"image{number}"),
-            type="image/gif",
-            link=f"https://i.example/{number}.gif",
-            size_bytes=size_bytes,
-            datetime_s=int(self.now()),
-            name=name,
-        )
-        self.images[image.id] = image
-        if album is not None:
-            self.albums[album].append(image.id)
-        self.before_answer()
-        self._answer()
-        return image
-
-    async def create_album(
-        self,
-        *,
-        title: str,
-        images: Sequence[ImageId],
-        lane: Lane,
-        grant: Grant | None = None,
-    ) -> Album:
-        """Make an album."""
-        number = await self._call(f"create {title}")
-        album = Album(AlbumId(f"album{number}"), title, int(self.now()))
-        self.albums[album.id] = list(images)
-        self.titles[album.id] = title
-        self._answer()
-        return album
-
-    async def add_to_album(
-        self,
-        album_id: AlbumId,
-        images: Sequence[ImageId],
-        lane: Lane,
-        grant: Grant | None = None,
-    ) -> None:
-        """Put images into an album."""
-        await self._call(f"add {len(images)} {album_id}")
-        if not self.is_lying:
-            self.albums[album_id] += [
-                i for i in images if i not in self.albums[album_id]
-            ]
-
-    async def remove_from_album(
-        self,
-        album_id: AlbumId,
-        images: Sequence[ImageId],
-        lane: Lane,
-        grant: Grant | None = None,
-    ) -> None:
-        """Take images out of an album."""
-        await self._call(f"remove {len(images)} {album_id}")
-        self.albums[album_id] = [i for i in self.albums[album_id] if i not in images]
-
-    async def set_album(
-        self,
-        album_id: AlbumId,
-        images: Sequence[ImageId],
-        lane: Lane,
-        grant: Grant | None = None,
-    ) -> None:
-        """Let an album hold exactly these."""
-        await self._call(f"set {len(images)} {album_id}")
-        self.albums[album_id] = list(images)
-
-    async def update_album(
-        self,
-        album_id: AlbumId,
-        *,
-        title: str | None = None,
-        lane: Lane,
-        grant: Grant | None = None,
-    ) -> None:
-        """Give an album another title."""
-        await self._call(f"title {title} {album_id}")
-        assert title is not None
-        self.titles[album_id] = title
-
-    async def delete_image(
-        self, image_id: ImageId, lane: Lane, grant: Grant | None = None
-    ) -> None:
-        """Delete an image."""
-        await self._call(f"delete {image_id}")
-        del self.images[image_id]
 
 
 class FakeLedger:
@@ -264,7 +122,7 @@ class FakeAccount:
             Album(i, self.imgur.titles.get(i, ""), int(EPOCH_S))
             for i in self.imgur.albums
         ]
-        await self.db.write(lambda c: entries.put_albums(c, albums))
+        await self.db.write(lambda c: entries.put_albums(c, albums, now=0.0))
 
     async def list_album(self, album_id: AlbumId) -> list[ImageId]:
         """Return what an album holds."""
@@ -272,6 +130,10 @@ class FakeAccount:
         if album_id not in self.imgur.albums:
             raise NotFoundError(f"no album {album_id}")
         return list(self.imgur.albums[album_id])
+
+    async def images_in(self, album_id: AlbumId) -> list[ImageId]:
+        """Return what an album holds."""
+        return await self.list_album(album_id)
 
     async def newest(self, *, since: float) -> list[Image]:
         """Return the images that are not older."""
@@ -308,6 +170,7 @@ class Bench:
             executor=InlineExecutor(),
             device_id=b"d" * DEVICE_ID_BYTES,
             lock=FileLock(self.state_dir / "drain.lock"),
+            spool_dir=self.state_dir / "spool",
             is_guarded=self.is_guarded,
             rng=random.Random(1),
         )

@@ -14,6 +14,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, cast
 
 ROOT = Path(__file__).parents[2]
 START_TIMEOUT_S = 30
@@ -60,6 +61,8 @@ class Machine:
     emulator: EmulatorProcess
     processes: list[subprocess.Popen[str]] = field(default_factory=list)
     path: str = os.environ["PATH"]
+    #: What the configuration says besides the account.
+    settings: str = ""
 
     @property
     def mountpoint(self) -> Path:
@@ -88,7 +91,7 @@ class Machine:
         address = self.emulator.address
         lines = [f"{key} = {json.dumps(address[key])}" for key in keys]
         path = self.directory / "config.toml"
-        path.write_text("\n".join(["[account]", *lines, extra]))
+        path.write_text("\n".join(["[account]", *lines, self.settings, extra]))
         path.chmod(0o600)
 
     def command(self, *arguments: str) -> list[str]:
@@ -116,10 +119,16 @@ class Machine:
         done = self.run("login", "--refresh-token-stdin", stdin=token)
         assert done.returncode == 0, done.stderr
 
-    def mount(self) -> subprocess.Popen[str]:
+    def queue(self) -> list[dict[str, Any]]:
+        """Return the jobs that wait, as the command tells them."""
+        done = self.run("queue", "--json")
+        assert done.returncode == 0, done.stderr
+        return cast("list[dict[str, Any]]", json.loads(done.stdout)["jobs"])
+
+    def mount(self, *options: str) -> subprocess.Popen[str]:
         """Mount in the foreground; return when the drive is mounted."""
         read_fd, write_fd = os.pipe()
-        arguments = ["--foreground", "--ready-fd", str(write_fd)]
+        arguments = ["--foreground", "--ready-fd", str(write_fd), *options]
         process = subprocess.Popen(
             self.command("mount", *arguments, str(self.mountpoint)),
             stderr=subprocess.PIPE,

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from imgurfs.model import ROOT_INODE, AlbumId, Inode
-from imgurfs.store import changelog, entries
+from imgurfs.store import changelog, drafts, edits, entries, membership
 from imgurfs.store.database import Connection, Database
+from imgurfs.store.drafts import Draft, DraftState
 from imgurfs.tree import changes
 from tests.support.account import album, image, open_state
 
@@ -83,7 +84,7 @@ def test_adding_and_removing_move_between_album_and_root(db: Database) -> None:
 
 def test_a_deleted_image_is_gone_everywhere(db: Database) -> None:
     """No entry, no row, and the albums count one less."""
-    db.write_blocking(lambda c: changes.image_deleted(c, image(1).id))
+    db.write_blocking(lambda c: changes.image_deleted(c, image(1).id, now=2.0))
     assert _names(db, A) == []
     assert entries.node_of_image(db.reader, image(1).id) is None
     node = entries.node_of_album(db.reader, A)
@@ -105,7 +106,7 @@ REPEATED: list[Callable[[Connection], object]] = [
     lambda c: changes.image_added(c, image(1).id, AlbumId("no"), now=9.0),
     lambda c: changes.image_removed(c, image(2).id, A, now=9.0),
     lambda c: changes.image_removed(c, image(8).id, A, now=9.0),
-    lambda c: changes.image_deleted(c, image(8).id),
+    lambda c: changes.image_deleted(c, image(8).id, now=9.0),
     lambda c: changes.album_deleted(c, AlbumId("no")),
 ]
 
@@ -119,3 +120,46 @@ def test_saying_it_twice_changes_nothing(
     db.write_blocking(again)
     assert changelog.last_seq(db.reader) == seq
     assert _names(db, A) == ["img0001.jpg"]
+
+
+def test_an_answer_does_not_undo_what_was_wished_since(db: Database) -> None:
+    """Added, but to be removed again: not shown. Removed, but wanted again: shown."""
+
+    def answers(c: Connection) -> None:
+        membership.unwant(c, B, image(2).id, now=2.0)
+        changes.image_added(c, image(2).id, B, now=2.0)
+        membership.want(c, A, image(1).id, now=2.0)
+        changes.image_removed(c, image(1).id, A, now=2.0)
+
+    db.write_blocking(answers)
+    assert _names(db, B) == []
+    assert _names(db, A) == ["img0001.jpg"]
+
+
+def test_a_deleted_image_counts_where_it_was_when_it_was_removed(db: Database) -> None:
+    """It has no name any more when Imgur says yes; the album is not listed for it."""
+    album_inode = entries.album_inodes(db.reader)[A]
+    inode = entries.image_inodes(db.reader)[image(1).id]
+    db.write_blocking(lambda c: edits.hide_image(c, inode))
+    db.write_blocking(
+        lambda c: changes.image_deleted(
+            c, image(1).id, now=2.0, parents=[album_inode, ROOT_INODE]
+        )
+    )
+    node = entries.node_of_album(db.reader, A)
+    assert node is not None
+    assert node.album is not None
+    assert node.album.images_count == 0
+
+
+def test_a_file_being_written_outlives_its_deleted_image(db: Database) -> None:
+    """Deleted through a watched folder while a program writes to it on the drive."""
+    inode = entries.image_inodes(db.reader)[image(1).id]
+    draft = Draft(inode, 1, DraftState.WAITING, 5, 1.0)
+    db.write_blocking(lambda c: drafts.put(c, draft))
+    db.write_blocking(lambda c: changes.image_deleted(c, image(1).id, now=2.0))
+    assert _names(db, A) == ["img0001.jpg"]
+    assert entries.node_of_image(db.reader, image(1).id) is None
+    node = entries.node(db.reader, inode)
+    assert node is not None
+    assert node.is_only_here

@@ -72,7 +72,9 @@ def test_documentation_knows_every_command_and_key(home: Home, queue: Queue) -> 
     facts = json.loads(home.run("status", "--json").out)
     rows = set(re.findall(r"^\| `(\w+)` \|", text, re.MULTILINE))
     assert rows - {"waits_for"} == facts.keys() | {cause.value for cause in Cause}
-    for key in ("account", "processes", "tree", "queue", "left", "skipped", "budget"):
+    for key in (
+        "account", "processes", "tree", "queue", "left", "skipped", "budget", "drive",
+    ):  # fmt: skip
         for inner in facts[key]:
             assert f"`{inner}`" in text, inner
 
@@ -113,7 +115,7 @@ def test_left_counts_files_and_bytes(home: Home, queue: Queue) -> None:
     queue.fail(queue.upload("c.gif", size_bytes=0), until=NOW_S * 2, error="offline")
     facts = json.loads(home.run("status", "--json").out)
     assert facts["left"] == {
-        "files": 3, "bytes": 4_000_000, "album_calls": 0, "deletions": 0,
+        "files": 3, "bytes": 4_000_000, "album_calls": 0, "titles": 0, "deletions": 0,
     }  # fmt: skip
     assert [one["what"] for one in facts["sending"]] == ["upload a.gif"]
     text = home.run("status").out

@@ -56,6 +56,7 @@ class Rig:
             executor=InlineExecutor(),
             device_id=b"d" * DEVICE_ID_BYTES,
             lock=FileLock(self.state_dir / "drain.lock"),
+            spool_dir=self.state_dir / "spool",
             is_guarded=False,
         )
 

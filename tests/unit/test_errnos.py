@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import inspect
 import logging
+import sqlite3
 
 import pyfuse3
 import pytest
@@ -12,8 +13,9 @@ import trio
 
 from imgurfs import errors
 from imgurfs.errors import ImgurfsError, NotFoundError
+from imgurfs.fuse.editing import EditingOperations
 from imgurfs.fuse.errnos import ERRNOS, errno_of
-from imgurfs.fuse.operations import Operations
+from imgurfs.fuse.read_only import ReadOnlyOperations
 from imgurfs.fuse.requests import Deadlines, Wait, request
 
 LEAVES = [
@@ -27,6 +29,11 @@ class Handlers:
     """Handlers that fail in every way."""
 
     deadlines = Deadlines(metadata_s=10, data_s=30)
+    damages = 0
+
+    def on_damage(self) -> None:
+        """Count."""
+        self.damages += 1
 
     @request()
     async def fail(self, error: Exception) -> None:
@@ -69,6 +76,39 @@ async def test_a_bug_is_an_input_output_error_with_one_traceback(
     assert [record.levelno for record in tracebacks] == [logging.ERROR]
 
 
+def corrupt() -> sqlite3.DatabaseError:
+    """Return what SQLite raises when it meets a bad page."""
+    error = sqlite3.DatabaseError("database disk image is malformed")
+    error.sqlite_errorname = "SQLITE_CORRUPT"
+    return error
+
+
+@pytest.mark.parametrize("error", [corrupt(), errors.DatabaseDamagedError("bad page")])
+async def test_damage_is_noted_for_the_next_start(
+    error: Exception, caplog: pytest.LogCaptureFixture
+) -> None:
+    """R14: damage that a request meets is EIO, noted, and no bug."""
+    handlers = Handlers()
+    with pytest.raises(pyfuse3.FUSEError) as caught:
+        await handlers.fail(error)
+    assert caught.value.errno == errno.EIO
+    assert handlers.damages == 1
+    assert not any(record.exc_info for record in caplog.records)
+
+
+async def test_refusals_of_every_day_are_not_logged(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """A log of warnings is for what needs a reason; it tells what to do about it."""
+    for error in (NotFoundError("no"), errors.NameTakenError("there is one")):
+        with pytest.raises(pyfuse3.FUSEError):
+            await Handlers().fail(error)
+    assert caplog.records == []
+    with pytest.raises(pyfuse3.FUSEError):
+        await Handlers().fail(errors.TooLargeError("too large", hint="make it smaller"))
+    assert "too large (make it smaller)" in caplog.text
+
+
 async def test_a_handler_that_hangs_is_timed_out(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
@@ -83,13 +123,15 @@ async def test_a_handler_that_hangs_is_timed_out(
 REFUSALS = {"_refuse", "readlink", "forget"}
 
 
-def test_every_request_is_wrapped_or_refused() -> None:
+@pytest.mark.parametrize("kind", [ReadOnlyOperations, EditingOperations])
+def test_every_request_is_wrapped_or_refused(kind: type[pyfuse3.Operations]) -> None:
     """R12, R14: no handler can be reached without the wrapper."""
     own = [
         method
-        for name, method in vars(Operations).items()
+        for ours in kind.__mro__[: kind.__mro__.index(pyfuse3.Operations)]
+        for name, method in vars(ours).items()
         if inspect.iscoroutinefunction(method) and not name.startswith("_")
     ]
-    assert len(own) > 20
+    assert len(own) > 25
     bare = {m.__name__ for m in own if not hasattr(m, "__wrapped__")}
     assert bare <= REFUSALS

@@ -26,6 +26,8 @@ class RecordingKernel:
 
     sent: list[tuple[object, ...]] = field(default_factory=list)
     is_ignorant: bool = False
+    #: Told of open files whose pages it was not told to forget.
+    stale: list[Inode] = field(default_factory=list)
 
     def invalidate_inode(self, inode: Inode, *, attr_only: bool) -> None:
         """Record."""
@@ -41,6 +43,22 @@ class RecordingKernel:
             raise FileNotFoundError
 
 
+@dataclass
+class SomeOpen:
+    """Says of some inodes that they are open, and keeps which were marked."""
+
+    opened: set[Inode]
+    stale: list[Inode]
+
+    def is_open(self, inode: Inode) -> bool:
+        """Whether it is one of them."""
+        return inode in self.opened
+
+    def mark_stale(self, inode: Inode) -> None:
+        """Record."""
+        self.stale.append(inode)
+
+
 @pytest.fixture
 def db(tmp_path: Path) -> Iterator[Database]:
     """Return an empty state."""
@@ -52,17 +70,17 @@ def db(tmp_path: Path) -> Iterator[Database]:
 @asynccontextmanager
 async def following(
     db: Database, kernel: RecordingKernel, opened: set[Inode]
-) -> AsyncIterator[None]:
+) -> AsyncIterator[Invalidator]:
     """Run an invalidator for the length of a block."""
     invalidator = Invalidator(
         db=db,
         executor=InlineExecutor(),
-        is_open=opened.__contains__,
+        handles=SomeOpen(opened, kernel.stale),
         kernel=kernel,
     )
     async with trio.open_nursery() as nursery:
         await nursery.start(invalidator.run)
-        yield
+        yield invalidator
         await trio.sleep(2 * CHANGE_POLL_S)
         nursery.cancel_scope.cancel()
 
@@ -96,6 +114,27 @@ async def test_an_open_file_keeps_its_pages(
     async with following(db, kernel, {inode}):
         db.write_blocking(lambda c: entries.set_size(c, inode, 77))
     assert kernel.sent == [("inode", inode, "attr")]
+    assert kernel.stale == [inode]
+
+
+async def test_what_the_kernel_asked_for_is_not_announced(
+    autojump_clock: MockClock, db: Database
+) -> None:
+    """R19: changes the kernel made itself are skipped; those around them are not."""
+    kernel = RecordingKernel()
+    async with following(db, kernel, set()) as invalidator:
+        db.write_blocking(lambda c: put(c, 1))
+        first = changelog.last_seq(db.reader) + 1
+        db.write_blocking(lambda c: put(c, 2))
+        invalidator.skip(first, changelog.last_seq(db.reader))
+        db.write_blocking(lambda c: put(c, 3))
+        await trio.sleep(2 * CHANGE_POLL_S)
+        names = {what[2] for what in kernel.sent if what[0] == "entry"}
+        assert names == {b"1.jpg", b"3.jpg"}
+        # What was announced before it was skipped is not remembered for ever.
+        invalidator.skip(1, changelog.last_seq(db.reader))
+        db.write_blocking(lambda c: put(c, 4))
+    assert ("entry", ROOT_INODE, b"4.jpg") in kernel.sent
 
 
 async def test_a_kernel_that_knows_nothing_is_no_error(

@@ -225,7 +225,8 @@ async def test_what_we_deleted_during_a_listing_does_not_come_back(
     await tree.refresh()
 
     async def delete_meanwhile(what: str) -> None:
-        await tree.db.write(lambda c: changes.image_deleted(c, image(1).id))
+        now = tree.clock.now()
+        await tree.db.write(lambda c: changes.image_deleted(c, image(1).id, now=now))
 
     tree.account.before_request = delete_meanwhile
     await tree.refresher.refresh_images(Lane.REFRESH)

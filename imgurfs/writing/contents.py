@@ -1,0 +1,271 @@
+"""The content of one open file: load, change, make durable.
+
+The lower half of :mod:`imgurfs.writing.files`, which says how it works and is its only
+user. Whoever calls a method here holds the lock of the :class:`OpenDraft`, and its
+``holders`` count him.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Final
+
+import trio
+
+from imgurfs.clock import Clock
+from imgurfs.config import MountConfig
+from imgurfs.content.fetch import Fetcher
+from imgurfs.content.spool import Spool, SpoolFile, together
+from imgurfs.crashpoints import reach
+from imgurfs.errors import (
+    ContentGoneError,
+    EditError,
+    ImgurfsError,
+    IsDirectoryError,
+    NotFoundError,
+    SpoolFullError,
+    UnavailableError,
+)
+from imgurfs.store import drafts, entries
+from imgurfs.store.drafts import DraftState
+from imgurfs.store.entries import NodeKind
+from imgurfs.writing import drafting
+from imgurfs.writing.arrival import Arrival
+from imgurfs.writing.drafting import NO_TIMES, Begun, Ground, Times
+from imgurfs.writing.judge import HEAD_BYTES, size_problem
+from imgurfs.writing.opened import OpenDraft, Shortfall
+from imgurfs.writing.rows import Rows
+
+_GONE: Final = "the file was removed, and its bytes with it"
+#: Starts an arrival in the background, holding the file meanwhile.
+StartArrival = Callable[[OpenDraft, Arrival], None]
+
+
+class Contents:
+    """Reads and changes contents, in the spool and in the rows."""
+
+    def __init__(
+        self,
+        *,
+        rows: Rows,
+        spool: Spool,
+        fetcher: Fetcher,
+        clock: Clock,
+        settings: MountConfig,
+        start_arrival: StartArrival,
+    ) -> None:
+        self._rows = rows
+        self._spool = spool
+        self._fetcher = fetcher
+        self._clock = clock
+        self._settings = settings
+        self._start_arrival = start_arrival
+
+    async def load(self, draft: OpenDraft) -> None:
+        """Find out where the bytes are. Raises NotFoundError, IsDirectoryError."""
+        node = entries.node(self._rows.reader, draft.inode)
+        if node is None:
+            raise NotFoundError("the file does not exist any more")
+        if node.kind is not NodeKind.IMAGE:
+            raise IsDirectoryError("a directory has no content")
+        draft.image = node.image
+        row = node.draft
+        if row is not None:
+            try:
+                draft.file = await self._spool.open_file(row.spool_name)
+                draft.generation = row.generation
+            except FileNotFoundError:
+                # What was uploaded may just have become the content cache.
+                if node.image is None or not node.image.id:
+                    raise ContentGoneError(_GONE) from None
+        draft.is_loaded = True
+
+    async def write(self, draft: OpenDraft, offset: int | None, data: bytes) -> None:
+        """Take all of the bytes; ``offset`` None is the end of the file."""
+        start = draft.size_bytes if offset is None else offset
+        end = start + len(data)
+        file = await self._make_writable(draft, bytes_kept=None)
+        try:
+            if problem := size_problem(end, self._settings):
+                raise problem
+            await self._spool.write(file, start, data)
+        except EditError as error:
+            draft.shortfall = draft.shortfall or Shortfall(start, error)
+            raise
+        self._was_changed(draft)
+        if draft.shortfall is not None and start <= draft.shortfall.offset < end:
+            draft.shortfall = None
+
+    async def truncate(self, draft: OpenDraft, size_bytes: int) -> None:
+        """Cut the content, or lengthen it with zeros."""
+        if not draft.has_bytes and size_bytes == draft.size_bytes > 0:
+            return
+        if problem := size_problem(size_bytes, self._settings):
+            raise problem
+        file = await self._make_writable(draft, bytes_kept=size_bytes)
+        if file.size_bytes != size_bytes:
+            await self._spool.truncate(file, size_bytes)
+        self._was_changed(draft)
+        if draft.shortfall is not None and size_bytes <= draft.shortfall.offset:
+            draft.shortfall = None
+
+    async def commit(self, draft: OpenDraft) -> None:
+        """Make a dirty content durable, and say what becomes of it.
+
+        A new file that only grew is made durable while its row is: after a power cut
+        its size and its holes tell whether it was (``recovery``). The row of any other
+        content waits for the bytes.
+        """
+        file = draft.file
+        assert file is not None
+        try:
+            head = await self._spool.read(file, 0, HEAD_BYTES)
+            if file.is_growing and file.size_bytes:
+                await together(
+                    partial(self._sync, file), partial(self._finish, draft, head)
+                )
+                return
+            if file.size_bytes:
+                await self._sync(file)
+        except (SpoolFullError, UnavailableError) as error:
+            await self._take_back(draft, error)
+            raise
+        await self._finish(draft, head)
+
+    async def _sync(self, file: SpoolFile) -> None:
+        await self._spool.sync(file)
+        reach("draft-synced")
+
+    async def _finish(self, draft: OpenDraft, head: bytes) -> None:
+        """Write the row of a content that a program has closed."""
+        assert draft.file is not None
+        size_bytes = draft.file.size_bytes
+        # A refused write that changed nothing leaves a content that is whole.
+        shortfall = draft.shortfall if draft.is_changed else None
+        verdict = await self._rows.write(
+            partial(
+                drafting.finish,
+                inode=draft.inode,
+                head=head,
+                size_bytes=size_bytes,
+                times=draft.times,
+                settings=self._settings,
+                damage="" if shortfall is None else shortfall.error.message,
+                now=self._clock.now(),
+            ),
+            # Nothing is lost with an empty file, and programs make many.
+            is_durable=size_bytes > 0,
+        )
+        reach("draft-committed")
+        draft.is_dirty = draft.is_changed = False
+        draft.shortfall, draft.times = None, NO_TIMES
+        # No verdict: it has no name any more, so nobody is ever to see it again.
+        if verdict is not None:
+            draft.refusal = verdict.exception if shortfall is None else shortfall.error
+
+    async def _take_back(self, draft: OpenDraft, error: ImgurfsError) -> None:
+        """Let a content that could not be made durable be unfinished, and say why."""
+        now, message = self._clock.now(), error.message
+        begun = await self._rows.write(
+            lambda c: drafting.begin(c, draft.inode, now=now, error=message)
+        )
+        if begun.ground is Ground.OURS:
+            draft.is_dirty = draft.is_changed = True
+
+    # --- Inside ------------------------------------------------------------------
+
+    def _was_changed(self, draft: OpenDraft) -> None:
+        draft.is_changed = True
+        now_ns = int(self._clock.now() * 1e9)
+        draft.times = Times(now_ns, draft.times.atime_ns, now_ns)
+
+    async def _make_writable(
+        self, draft: OpenDraft, *, bytes_kept: int | None
+    ) -> SpoolFile:
+        """Return the file that may be changed; of an old content ``bytes_kept`` matter.
+
+        The row says so before the first byte changes, durably if what it said was: else
+        a power cut would bring back an upload of a content that is half another one.
+        """
+        if not draft.is_dirty:
+            row = drafts.get(self._rows.reader, draft.inode)
+            is_durable = row is not None and row.state is not DraftState.WRITING
+            now = self._clock.now()
+            with trio.CancelScope(shield=True):
+                begun = await self._rows.write(
+                    lambda c: drafting.begin(c, draft.inode, now=now),
+                    is_durable=is_durable,
+                )
+            reach("draft-begun")
+            match begun.ground:
+                case Ground.GONE:
+                    raise ContentGoneError(_GONE)
+                case Ground.OURS:
+                    assert draft.generation == begun.generation
+                case Ground.TAKEN | Ground.IMAGE:
+                    await self._begin_anew(draft, begun, bytes_kept)
+            draft.is_dirty, draft.is_changed, draft.refusal = True, False, None
+        assert draft.file is not None
+        return draft.file
+
+    async def _begin_anew(
+        self, draft: OpenDraft, begun: Begun, bytes_kept: int | None
+    ) -> None:
+        """Give a file another content, which begins as what it had."""
+        name = drafts.spool_name(draft.inode, begun.generation)
+        if draft.arrival is not None and (bytes_kept == 0 or draft.has_bytes):
+            arrival, draft.arrival = draft.arrival, None
+            await arrival.discard()
+        if bytes_kept == 0:
+            file = await self._spool.create(name)
+        elif draft.file is not None:
+            file = await self._spool.clone(draft.file, name)
+        else:
+            file = await self._bring(draft, name, bytes_kept)
+        now = self._clock.now()
+        with trio.CancelScope(shield=True):
+            is_there = False
+            try:
+                is_there = await self._rows.write(
+                    lambda c: drafting.begin_anew(
+                        c, draft.inode, begun.generation, now=now
+                    )
+                )
+            finally:
+                if not is_there:
+                    self._spool.close_file(file)
+                    await self._spool.remove(file.name)
+        if not is_there:
+            raise ContentGoneError(_GONE)
+        if draft.file is not None:
+            draft.retired.append(draft.file)
+        draft.file, draft.generation = file, begun.generation
+
+    async def _bring(
+        self, draft: OpenDraft, name: str, bytes_max: int | None
+    ) -> SpoolFile:
+        """Return the image's bytes as a file; only one who waits can be cancelled."""
+        assert draft.image is not None
+        arrival = draft.arrival
+        if arrival is not None and (arrival.is_failed or not arrival.covers(bytes_max)):
+            draft.arrival = None
+            await arrival.discard()
+        if draft.arrival is None:
+            draft.arrival = Arrival(
+                fetcher=self._fetcher,
+                spool=self._spool,
+                image=draft.image,
+                name=name,
+                bytes_max=bytes_max,
+            )
+            self._start_arrival(draft, draft.arrival)
+        arrival = draft.arrival
+        try:
+            file = await arrival.wait()
+        except ImgurfsError:
+            draft.arrival = None
+            raise
+        arrival.take()
+        draft.arrival = None
+        return file

@@ -1,0 +1,62 @@
+"""What a file of the drive is while somebody has it open; values for ``files``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import trio
+
+from imgurfs.content.fetch import Sequence
+from imgurfs.content.spool import SpoolFile
+from imgurfs.errors import EditError
+from imgurfs.model import Image, Inode
+from imgurfs.writing.arrival import Arrival
+from imgurfs.writing.drafting import NO_TIMES, Times
+
+
+@dataclass(frozen=True, slots=True)
+class Shortfall:
+    """A write that was refused: where, and what the program was told."""
+
+    offset: int
+    error: EditError
+
+
+@dataclass(eq=False, slots=True)
+class OpenDraft:
+    """A file that somebody has open; only ``files`` changes the fields.
+
+    ``file`` is the content in the spool, and None while the file is an ``image`` whose
+    bytes were not changed. ``is_dirty``: it was changed since the last commit, or is
+    about to be (``is_changed``: it was). ``refusal`` is what the next one who closes it
+    is told. ``times`` are those that are not in the row yet. ``retired`` are
+    contents that somebody may still be reading.
+    """
+
+    inode: Inode
+    holders: int = 0
+    is_loaded: bool = False
+    image: Image | None = None
+    file: SpoolFile | None = None
+    generation: int = 0
+    is_dirty: bool = False
+    is_changed: bool = False
+    shortfall: Shortfall | None = None
+    refusal: EditError | None = None
+    times: Times = NO_TIMES
+    arrival: Arrival | None = None
+    retired: list[SpoolFile] = field(default_factory=list)
+    sequence: Sequence = field(default_factory=Sequence)
+    lock: trio.Lock = field(default_factory=trio.Lock)
+
+    @property
+    def has_bytes(self) -> bool:
+        """Whether the content is in the spool."""
+        return self.file is not None
+
+    @property
+    def size_bytes(self) -> int:
+        """Size of the content, here or on Imgur."""
+        if self.file is not None:
+            return self.file.size_bytes
+        return 0 if self.image is None else self.image.size_bytes
