@@ -81,6 +81,30 @@ def homes(c: Connection, inode: Inode) -> Homes:
     return Homes(tuple(albums), tuple(unborn), is_in_root)
 
 
+def is_held_elsewhere(c: Connection, payload: DeleteImagePayload) -> bool:
+    """Whether an album holds the image that was not among its names on the drive."""
+    # One that lost its name while it was sent never had another.
+    if payload.folder != DRIVE or payload.is_replaced or not payload.places:
+        return False
+    nodes = [entries.node(c, Inode(parent)) for parent, _ in payload.places]
+    known = {node.album.id for node in nodes if node is not None and node.album}
+    return any(
+        row.state is Place.THERE and row.album_id not in known
+        for row in membership.of_image(c, payload.image_id)
+    )
+
+
+def show_where_held(c: Connection, image_id: ImageId) -> None:
+    """Show an image in the albums whose listings were read while it was hidden."""
+    node = entries.node_of_image(c, image_id)
+    for row in membership.of_image(c, image_id):
+        album = entries.node_of_album(c, row.album_id)
+        if node is None or node.image is None or node.is_hidden or album is None:
+            continue
+        if row.state is Place.THERE and image_id not in entries.shown(c, album.inode):
+            placing.link_image(c, album.inode, node.inode, node.image)
+
+
 # --- Drafts ------------------------------------------------------------------
 
 

@@ -326,6 +326,7 @@ def keep_image(
         synced.forget_file(c, folder, path, payload.image_id)
         placing.displace(c, folder, file.directory, payload.image_id, now=now)
     drive.restore(c, payload.image_id, payload.places, now=now)
+    drive.show_where_held(c, payload.image_id)
     outbox.cancel(
         c, job.id, now=now, reason="the image is in another album as well and is kept"
     )

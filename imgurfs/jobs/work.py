@@ -182,6 +182,8 @@ class Worker:
     def _is_elsewhere(self, payload: DeleteImagePayload) -> bool:
         """Whether an album holds the image that no watched directory stands for."""
         reader = self._db.reader
+        if drive.is_held_elsewhere(reader, payload):
+            return True
         node = entries.node_of_image(reader, payload.image_id)
         if node is None:
             return False

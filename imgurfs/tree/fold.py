@@ -133,14 +133,9 @@ def fold_album(
         began_at=began_at,
         is_first=node.listed_at is None,
     )
+    taken = _not_removed_meanwhile(before, known, listing)
     added = _show_members(
-        c,
-        inode,
-        known,
-        listing,
-        taken=_not_removed_meanwhile(before, known, listing),
-        outside=wishes.outside,
-        began_at=began_at,
+        c, node, known, listing, taken, outside=wishes.outside, began_at=began_at
     )
     vanished = (
         []
@@ -164,11 +159,11 @@ def fold_album(
 
 def _show_members(
     c: Connection,
-    inode: Inode,
+    node: entries.Node,
     known: Mapping[ImageId, tuple[Inode, int]],
     listing: Mapping[ImageId, Image],
-    *,
     taken: Collection[Image],
+    *,
     outside: AbstractSet[ImageId],
     began_at: float,
 ) -> int:
@@ -185,9 +180,13 @@ def _show_members(
         is_new = image.id not in known
         if known.get(image.id) == place:
             continue
-        if is_new and (image.id in outside or put.is_hidden):
+        if is_new and put.is_hidden:
+            assert node.album is not None
+            overlay.note_holding(c, node.album.id, image.id, now=began_at)
             continue
-        placing.link_image(c, inode, put.inode, put.now, position=place[1])
+        if is_new and image.id in outside:
+            continue
+        placing.link_image(c, node.inode, put.inode, put.now, position=place[1])
         added += is_new
     return added
 

@@ -67,5 +67,17 @@ def compare(
     return Wishes(frozenset(inside), frozenset(outside))
 
 
+def note_holding(
+    c: Connection, album_id: AlbumId, image_id: ImageId, *, now: float
+) -> None:
+    """Note that an album holds an image that was deleted on the drive.
+
+    Who removed its last name may not have known of this one: the album was never
+    listed, or somebody has put the image there since. The deletion asks for it.
+    """
+    if membership.one(c, album_id, image_id) is None:
+        membership.there(c, album_id, [image_id], now=now)
+
+
 def _needs_no_call(row: Membership) -> bool:
     return row.state is Place.GONE or not row.tries
