@@ -7,37 +7,47 @@ call it; nothing below imports it.
 
 from __future__ import annotations
 
+import functools
+import logging
 import os
 import random
 import secrets
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import httpx
 
 from imgurfs import paths
-from imgurfs.api.auth import Auth, Token, TokenStore
+from imgurfs.api.anonymous import AnonymousClient
+from imgurfs.api.auth import Auth
 from imgurfs.api.client import Client
+from imgurfs.api.given import CLIENT_SECRET, REFRESH_TOKEN, given
+from imgurfs.api.register import Entry, Register
+from imgurfs.api.tokens import Token, TokenStore
 from imgurfs.clock import Clock, SystemClock
 from imgurfs.config import AccountConfig, Config
 from imgurfs.drain import Drainer
-from imgurfs.draining import LOGIN_NOTICE, Draining
+from imgurfs.draining import Draining
 from imgurfs.errors import LoginNeededError
-from imgurfs.executor import Executor, InlineExecutor, ThreadExecutor, ThreadLane
+from imgurfs.executor import Executor, ThreadExecutor, ThreadLane
+from imgurfs.jobs import by_hand
 from imgurfs.jobs.listings import Listings
 from imgurfs.jobs.steps import Progress
 from imgurfs.locks import FileLock
+from imgurfs.logins import log_in
 from imgurfs.marker import DEVICE_ID_BYTES
 from imgurfs.metered import make_http_client
 from imgurfs.model import Account
+from imgurfs.opening import open_ledger, open_state
 from imgurfs.paths import AccountPaths
-from imgurfs.store import meta, notices
-from imgurfs.store.database import Database
+from imgurfs.store import entries, meta, notices
+from imgurfs.store.database import Connection, Database
 from imgurfs.store.ledger import SqliteLedger
 from imgurfs.store.outbox import Job
-from imgurfs.store.schema import STATE_SCHEMA
 from imgurfs.tree.refresh import Refresher
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,17 +76,21 @@ async def open_account(
     executor: Executor | None = None,
     transport: httpx.AsyncBaseTransport | None = None,
 ) -> AsyncIterator[Services]:
-    """Open one account's state and the way to Imgur; needs no network.
+    """Open one account's state and the way to Imgur.
 
-    Raises LoginNeededError (no token), AccountMismatchError (the state on disk belongs
-    to another account), ConfigError, DatabaseError. ``transport`` replaces the socket
-    below the budget, for tests.
+    Needs no network, but for the first login with a credential that the service manager
+    handed over. Raises LoginNeededError (no token), AccountMismatchError (the state on
+    disk belongs to another account), ConfigError, DatabaseError. ``transport`` replaces
+    the socket below the budget, for tests.
     """
     clock = clock or SystemClock()
     executor = executor or ThreadExecutor()
     account_config = config.account_named(name)
     account_paths = paths.account_paths(name)
     store = TokenStore(account_paths.token)
+    if not store.exists() and (given_token := given(REFRESH_TOKEN)):
+        login = functools.partial(log_in, config, name, given_token)
+        await login(clock=clock, executor=executor, transport=transport)
     token = store.load()
     _check_client(account_config, token)
     account = Account(id=token.account_id, url=token.account_name)
@@ -97,8 +111,9 @@ async def open_account(
                 transport=transport,
             )
         )
+        register = await _open_register(token, db, account_paths, executor)
         auth, api = _join_api(
-            store, http, account_config.api_url, clock=clock, executor=executor
+            store, http, account_config, register, clock=clock, executor=executor
         )
         yield Services(
             config=config,
@@ -118,14 +133,68 @@ async def open_account(
 def _join_api(
     store: TokenStore,
     http: httpx.AsyncClient,
-    api_url: str,
+    settings: AccountConfig,
+    register: Register | None,
     *,
     clock: Clock,
     executor: Executor,
 ) -> tuple[Auth, Client]:
-    auth = Auth(store=store, http=http, api_url=api_url, clock=clock, executor=executor)
+    api_url = settings.api_url
+    auth = Auth(
+        store=store,
+        http=http,
+        api_url=api_url,
+        clock=clock,
+        executor=executor,
+        client_secret=settings.client_secret or given(CLIENT_SECRET),
+    )
+    if register is not None:
+        return auth, AnonymousClient(
+            register=register,
+            http=http,
+            api_url=api_url,
+            auth=auth,
+            clock=clock,
+            executor=executor,
+        )
     api = Client(http=http, api_url=api_url, auth=auth, clock=clock, executor=executor)
     return auth, api
+
+
+async def _open_register(
+    token: Token, db: Database, account_paths: AccountPaths, executor: Executor
+) -> Register | None:
+    """Open the anonymous uploads, and add what only the state knows of.
+
+    A crash or a full disk came between the two, or the file was lost. None for an
+    account. Raises ConfigError.
+    """
+    if not token.is_anonymous:
+        return None
+    register = Register(account_paths.register)
+    await executor.run(ThreadLane.DISK, register.reload)
+    lost = unregistered(db.reader, register)
+    try:
+        await executor.run(ThreadLane.DISK, lambda: register.put(*lost))
+    except OSError as error:
+        log.error(  # noqa: TRY400 - a full disk is no bug
+            "%s is not up to date: %s", register.path, error.strerror
+        )
+    return register
+
+
+def unregistered(c: Connection, register: Register) -> list[Entry]:
+    """Return the images and albums of a state that the register does not know."""
+    images, albums = entries.account_images(c), entries.account_albums(c)
+    found: list[Entry] = []
+    for inode in (*images.values(), *albums.values()):
+        node = entries.node(c, inode)
+        if node is not None and node.image is not None:
+            found.append(Entry(image=node.image))
+        elif node is not None and node.album is not None:
+            album = replace(node.album, images_count=-1, cover="")
+            found.append(Entry(album=album))
+    return [one for one in found if one.thing and not register.has(one.thing.id)]
 
 
 def make_drainer(
@@ -159,51 +228,48 @@ def make_drainer(
         quarantine_s=services.config.sync.quarantine_s,
         is_guarded=services.config.sync.guard,
         on_progress=on_progress,
-        on_settled=on_settled,
+        on_settled=_clearing(services, on_settled),
         may_send=may_send,
         rng=rng,
     )
 
 
-def make_draining(services: Services, refresher: Refresher) -> Draining:
-    """Build a mount's share in sending; it reads listings by the mount's refresher."""
+def _clearing(
+    services: Services, on_settled: Callable[[Job], None] | None
+) -> Callable[[Job], None]:
+    """Return what is called when a job is over: its copy is not needed any more."""
+
+    def settled(job: Job) -> None:
+        try:
+            by_hand.settled(services.db.reader, services.paths.outgoing_dir, job)
+        except OSError as error:
+            log.warning("a copy that was uploaded stays: %s", error)
+        if on_settled is not None:
+            on_settled(job)
+
+    return settled
+
+
+def make_draining(
+    services: Services,
+    refresher: Refresher,
+    *,
+    on_progress: Callable[[Progress], None] | None = None,
+) -> Draining:
+    """Build a share in sending, for as long as no daemon does.
+
+    Of a mount, which reads listings by its refresher, or of a command.
+    """
     listings = Listings(
         db=services.db, api=services.api, refresher=refresher, clock=services.clock
     )
     return Draining(
-        make=lambda may_send: make_drainer(services, listings, may_send=may_send),
+        make=lambda may_send: make_drainer(
+            services, listings, may_send=may_send, on_progress=on_progress
+        ),
         db=services.db,
         daemon_lock=services.paths.daemon_lock,
         token=services.paths.token,
-    )
-
-
-def open_ledger(
-    config: Config, name: str, *, token: Token, clock: Clock, executor: Executor
-) -> SqliteLedger:
-    """Open the machine's budget for one account.
-
-    What counts per machine is counted per API as well: an emulator's limits are not
-    Imgur's.
-    """
-    return SqliteLedger.open(
-        paths.account_paths(name).budget_db,
-        machine_key=config.account_named(name).api_url,
-        client_id=token.client_id,
-        account_key=str(token.account_id),
-        clock=clock,
-        executor=executor,
-        uploads_per_hour=config.budget.uploads_per_hour,
-    )
-
-
-def open_state(account_paths: AccountPaths, executor: Executor) -> Database:
-    """Open state.db. Blocks while another process migrates it."""
-    return Database.open(
-        account_paths.state_db,
-        schema=STATE_SCHEMA,
-        executor=executor,
-        lane=ThreadLane.WRITER,
     )
 
 
@@ -224,20 +290,6 @@ async def _tell_damage(db: Database, account_paths: AccountPaths) -> None:
         await db.write(lambda c: notices.put(c, "damaged", text))
     elif not saved and told is not None:
         await db.write(lambda c: notices.drop(c, "damaged"))
-
-
-def bind_state(account_paths: AccountPaths, token: Token) -> None:
-    """Tie the state on disk to the token's account.
-
-    Raises AccountMismatchError when it belongs to another one already.
-    """
-    account = Account(id=token.account_id, url=token.account_name)
-    db = open_state(account_paths, InlineExecutor())
-    try:
-        db.write_blocking(lambda c: meta.bind_account(c, account))
-        db.write_blocking(lambda c: notices.drop(c, LOGIN_NOTICE))
-    finally:
-        db.close()
 
 
 def device_id(account_paths: AccountPaths) -> bytes:

@@ -42,6 +42,7 @@ class AccountConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     cdn_url: str = "https://i.imgur.com"
     cdn_hosts: tuple[str, ...] = ()
     names: Literal["keep", "neutral"] = "keep"
+    secrets: Literal["file", "keyring"] = "file"
 
     def __repr__(self) -> str:
         return f"AccountConfig(client_id={self.client_id!r}, api_url={self.api_url!r})"
@@ -83,6 +84,24 @@ class MountConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def spool_bytes_max(self) -> int:
         """The bound in bytes."""
         return parse_size(self.spool_max)
+
+    @property
+    def lossless_still_bytes_max(self) -> int:
+        """Up to which size Imgur keeps a still as it is; not configured."""
+        return limits.LOSSLESS_STILL_BYTES_MAX
+
+    def without_account(self) -> AnonymousMountConfig:
+        """Return the same for uploads without an account."""
+        return AnonymousMountConfig(**msgspec.structs.asdict(self))
+
+
+class AnonymousMountConfig(MountConfig, frozen=True):
+    """What writing to the drive means when there is no account."""
+
+    @property
+    def lossless_still_bytes_max(self) -> int:
+        """Imgur makes smaller pictures of more, and of smaller ones."""
+        return limits.LOSSLESS_ANONYMOUS_BYTES_MAX
 
 
 class SyncConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -152,8 +171,8 @@ def load(path: Path | None = None, environ: Mapping[str, str] = os.environ) -> C
     asked = path or (Path(p) if (p := environ.get("IMGURFS_CONFIG")) else None)
     source = asked or paths.config_path()
     try:
-        text = source.read_bytes().decode()
-        mode = source.stat().st_mode
+        with source.open("rb") as file:
+            text, mode = file.read().decode(), os.fstat(file.fileno()).st_mode
     except FileNotFoundError:
         if asked is not None:
             raise ConfigError(

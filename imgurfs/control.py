@@ -17,7 +17,7 @@ from typing import Final
 from imgurfs import limits
 from imgurfs.budget import Wait
 from imgurfs.errors import UsageError, UserError
-from imgurfs.jobs import disk, drive, guard, queueing, resolve
+from imgurfs.jobs import disk, drive, drive_names, guard, queueing, resolve
 from imgurfs.jobs.outcome import request_at
 from imgurfs.jobs.queueing import DeleteImagePayload, UploadPayload
 from imgurfs.marker import parse_marker
@@ -178,17 +178,17 @@ def undo(c: Connection, job_id: JobId | None = None, *, now: float) -> list[Undo
         )
     else:
         waiting = [_deletion(c, job_id)]
-    return [_call_off(c, job, now) for job in waiting]
+    return [_call_off(c, job, now) for job in waiting if not job.is_doubtful]
 
 
 def _deletion(c: Connection, job_id: JobId) -> Job:
     job = _job(c, job_id)
     if job.kind != queueing.DELETE_IMAGE:
         raise UserError(
-            f"job {job_id} is not a deletion ({queueing.describe(job)})",
+            f"job {job_id} is not a deletion ({drive_names.what(c, job)})",
             hint=f"to withdraw it: imgurfs queue cancel {job_id}",
         )
-    if job.state is JobState.QUEUED:
+    if job.state is JobState.QUEUED and not job.is_doubtful:
         return job
     if job.state is JobState.CANCELLED:
         raise UserError(f"job {job_id} was called off already: {job.error}")
@@ -286,7 +286,7 @@ def cancel(c: Connection, job_id: JobId, *, now: float) -> Job:
     if job.state is not JobState.QUEUED:
         raise UserError(f"job {job_id} is {job.state}: it cannot be cancelled")
     if job.kind == queueing.DELETE_IMAGE:
-        _call_off(c, job, now)
+        _call_off(c, _deletion(c, job_id), now)
     elif outbox.cancel(c, job.id, now=now, reason="you cancelled it"):
         is_file = job.kind == queueing.UPLOAD
         reason = _CANCELLED if is_file else "you cancelled it"
@@ -298,6 +298,8 @@ def cancel(c: Connection, job_id: JobId, *, now: float) -> Job:
 
 def _skip(c: Connection, upload: UploadPayload) -> None:
     """Leave a file alone until it changes; one that is gone needs nothing."""
+    if upload.folder == queueing.BY_HAND:
+        return
     folder = synced.folder(c, upload.folder)
     found = disk.identify(folder.path + b"/" + upload.path) if folder else None
     if found is not None:

@@ -104,6 +104,7 @@ class Drainer:
             delete_grace_s=delete_grace_s,
             is_name_title=is_name_title,
             names=names,
+            quarantine_s=quarantine_s,
             on_progress=on_progress,
             on_settled=on_settled,
         )

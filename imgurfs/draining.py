@@ -16,7 +16,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from pathlib import Path
-from typing import Never
 
 import trio
 
@@ -30,8 +29,7 @@ from imgurfs.store.database import Database
 
 log = logging.getLogger(__name__)
 
-#: The topic of what there is to say about a token that Imgur does not accept.
-LOGIN_NOTICE = "login"
+LOGIN_NOTICE = notices.LOGIN
 
 
 class Draining:
@@ -53,6 +51,9 @@ class Draining:
         self._daemon_lock = FileLock(daemon_lock)
         self._token = token
         self._drainer: Drainer | None = None
+        self._is_stopping = False
+        #: What was told last, and until when (in trio's time) not again.
+        self._told = ("", 0.0)
 
     def __repr__(self) -> str:
         return f"<Draining {self._drainer!r}>"
@@ -62,27 +63,40 @@ class Draining:
         if self._drainer is not None:
             self._drainer.wake()
 
+    def stop(self) -> None:
+        """Begin no further job; :meth:`run` returns when those in the air are over."""
+        self._is_stopping = True
+        if self._drainer is not None:
+            self._drainer.stop()
+
     async def run(
         self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
-    ) -> Never:
-        """Send while no daemon does, until cancelled.
+    ) -> None:
+        """Send while no daemon does, until :meth:`stop` or until cancelled.
 
         Cancelling leaves what is in the air a few seconds to end.
         """
         task_status.started()
-        while True:
-            await _until(self._is_alone, limits.DRAIN_POLL_S)
+        while not self._is_stopping:
+            await _until(self._may_begin, limits.DRAIN_POLL_S)
+            if self._is_stopping:
+                return
             token = self._token_stamp()
             try:
                 await self._drain_alone()
-            except LoginNeededError as error:
-                await self._await_login(error, token)
-            except ImgurfsError as error:
-                log.error("nothing is sent for now: %s", error.message)  # noqa: TRY400
-                await trio.sleep(limits.ACCOUNT_RETRY_S)
-            except Exception:
-                log.exception("nothing is sent for now: a bug of ours")
-                await trio.sleep(limits.ACCOUNT_RETRY_S)
+            except Exception as error:
+                match _cause(error):
+                    case LoginNeededError() as cause:
+                        await self._await_login(cause, token)
+                    case ImgurfsError() as cause:
+                        self._say(cause.message)
+                        await self._pause(limits.DRAIN_RETRY_S)
+                    case _:
+                        log.exception("nothing is sent for now: a bug of ours")
+                        await self._pause(limits.ACCOUNT_RETRY_S)
+
+    def _may_begin(self) -> bool:
+        return self._is_stopping or self._is_alone()
 
     def _is_alone(self) -> bool:
         return self._daemon_lock.is_free()
@@ -108,10 +122,11 @@ class Draining:
         """Stop a drainer when a daemon comes, or the mount ends."""
         try:
             await _until(lambda: not self._is_alone(), limits.DAEMON_POLL_S)
-        except trio.Cancelled:
-            sending.deadline = trio.current_time() + limits.UNMOUNT_GRACE_S
-            raise
+            drainer.stop()
+            # The mount may end while what is in the air does.
+            await trio.sleep_forever()
         finally:
+            sending.deadline = trio.current_time() + limits.UNMOUNT_GRACE_S
             drainer.stop()
 
     async def _await_login(self, error: LoginNeededError, token: int) -> None:
@@ -120,8 +135,24 @@ class Draining:
         hint = f" ({error.hint})" if error.hint else ""
         text = f"nothing is sent: {error.message}{hint}"
         await self._tell(lambda c: notices.put(c, LOGIN_NOTICE, text))
-        await _until(lambda: self._token_stamp() != token, limits.DRAIN_POLL_S)
-        await self._tell(lambda c: notices.drop(c, LOGIN_NOTICE))
+        await _until(
+            lambda: self._is_stopping or self._token_stamp() != token,
+            limits.DRAIN_POLL_S,
+        )
+        if not self._is_stopping:
+            await self._tell(lambda c: notices.drop(c, LOGIN_NOTICE))
+
+    def _say(self, message: str) -> None:
+        """Tell what keeps coming back, but not every time."""
+        told, until = self._told
+        if message != told or trio.current_time() >= until:
+            log.error("nothing is sent for now: %s", message)
+            self._told = (message, trio.current_time() + limits.ACCOUNT_RETRY_S)
+
+    async def _pause(self, seconds: float) -> None:
+        """Wait before the next attempt, unless there is to be none."""
+        with trio.move_on_after(seconds):
+            await _until(lambda: self._is_stopping, limits.DRAIN_POLL_S)
 
     async def _tell(self, write: Write) -> None:
         try:
@@ -135,6 +166,14 @@ class Draining:
             return self._token.stat().st_mtime_ns
         except OSError:
             return 0
+
+
+def _cause(error: Exception) -> Exception:
+    """Return what a group was raised for: a bug, if any of it is one."""
+    while isinstance(error, ExceptionGroup):
+        _, bugs = error.split(ImgurfsError)
+        error = (bugs or error).exceptions[0]
+    return error
 
 
 async def _until(condition: Callable[[], bool], pause_s: float) -> None:

@@ -5,6 +5,7 @@
     ImgurfsError
     ├── UserError                    the user can mend it
     │   ├── UsageError               a wrong flag, path or combination         exit 2
+    │   │   └── ForeignAnswerError   no answer to this login
     │   ├── ConfigError              the configuration file                    exit 78
     │   ├── AccountMismatchError     a token of another account                exit 78
     │   ├── LoginNeededError         no token, or it was revoked               exit 77
@@ -14,6 +15,7 @@
     │   └── DatabaseError            state.db or budget.db cannot be used
     │       ├── DatabaseNewerError   written by a newer version; untouched     exit 78
     │       ├── DatabaseDamagedError replaced by the next that opens it alone
+    │       ├── DatabaseFullError    its disk has no room
     │       └── DatabaseBusyError    another process holds it too long         exit 75
     ├── RemoteError                  Imgur, or the way there
     │   ├── NotSentError             nothing left this machine: retry freely
@@ -76,6 +78,10 @@ class UsageError(UserError):
     exit_code = 2
 
 
+class ForeignAnswerError(UsageError):
+    """What came back from a browser, or was pasted, is no answer to this login."""
+
+
 class ConfigError(UserError):
     """The configuration file is missing, malformed or means nothing."""
 
@@ -120,6 +126,10 @@ class DatabaseNewerError(DatabaseError):
 
 class DatabaseDamagedError(DatabaseError):
     """The database is damaged; whoever opens it alone next moves it aside."""
+
+
+class DatabaseFullError(DatabaseError):
+    """The disk has no room for a change of the database; nothing was changed."""
 
 
 class DatabaseBusyError(DatabaseError):

@@ -38,6 +38,8 @@ DATABASE_BUSY_TIMEOUT_S: Final = 10.0
 CHANGE_POLL_S: Final = 0.25
 #: An idle drainer looks for jobs that have become due this often at the latest.
 DRAIN_POLL_S: Final = 1.0
+#: A mount that cannot send, because of a full disk for example, tries again after this.
+DRAIN_RETRY_S: Final = 10.0
 #: It looks at most this often, but when a job of its own has ended: of a thousand files
 #: that were just written, each becomes due at a moment of its own.
 DRAIN_TURN_S: Final = 0.05
@@ -121,6 +123,14 @@ KEEPALIVE_S: Final = 15.0
 TOKEN_LOCK_POLL_S: Final = 0.05
 #: A token this close to its end is refreshed before it is used.
 TOKEN_EXPIRY_MARGIN_S: Final = 60.0
+#: Where the browser comes back to after a login, unless told another port.
+CALLBACK_PORT: Final = 8723
+#: How long a login waits for the browser.
+LOGIN_TIMEOUT_S: Final = 300.0
+#: A browser sends a request to the callback page within this.
+CALLBACK_REQUEST_S: Final = 10.0
+#: Connections to the callback page at a time; a browser opens a handful.
+CALLBACK_CONNECTIONS_MAX: Final = 32
 #: Characters of a foreign answer that are quoted in a message.
 EXCERPT_CHARS_MAX: Final = 160
 
@@ -227,8 +237,23 @@ COMPARE_PAUSE_MIN_S: Final = 5.0
 COMPARE_PAUSE_MAX_S: Final = 3_600.0
 #: Largest still that Imgur keeps as it is; a larger one is made a smaller JPEG.
 LOSSLESS_STILL_BYTES_MAX: Final = 5_000_000
+#: The same of one that was uploaded without an account.
+LOSSLESS_ANONYMOUS_BYTES_MAX: Final = 1_000_000
 #: Largest animation that Imgur serves itself under its link, not a picture of it.
 LOSSLESS_GIF_BYTES_MAX: Final = 20_000_000
+
+# --- The doctor ------------------------------------------------------------------
+
+#: A check of the doctor's ends within this, or is given up.
+DOCTOR_CHECK_S: Final = 5.0
+#: Of that, counting a watched folder's directories may take this.
+DOCTOR_WALK_S: Final = 3.0
+#: A clock that is off by more than this is worth a warning; by more than
+#: CLOCK_SKEW_S it is a problem.
+CLOCK_SKEW_WARN_S: Final = 60.0
+#: A disk with less free is worth a warning; with less than SPOOL_RESERVE_BYTES nothing
+#: can be written to the drive.
+DISK_FREE_LOW_BYTES: Final = 512 * MIB
 
 # --- The guard -----------------------------------------------------------------
 

@@ -1,19 +1,27 @@
-"""Locks between processes: flock(2) on small files.
+"""Locks between processes: open file description locks, fcntl(2), on small files.
 
 The kernel releases such a lock when its holder dies, however it dies, so none can go
 stale. A lock must be taken after daemonising: it belongs to the open file and would be
 shared by both sides of a fork. The file's text names the holder, for messages only.
+
+Not flock(2): there one has to take a lock to learn whether it is free, and whoever
+wants it at that moment is refused.
 """
 
 from __future__ import annotations
 
 import fcntl
 import os
+import struct
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from imgurfs.errors import AlreadyRunningError
+
+#: ``struct flock``: type, whence, start, length, process.
+_FLOCK = struct.Struct("@hhqqi4x")
+_WHOLE_FILE = _FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
 
 
 class FileLock:
@@ -36,7 +44,7 @@ class FileLock:
         assert self._fd is None, "a FileLock is taken once"
         fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.fcntl(fd, fcntl.F_OFD_SETLK, _WHOLE_FILE)
             os.ftruncate(fd, 0)
             os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
         except BlockingIOError:
@@ -63,12 +71,11 @@ class FileLock:
         except FileNotFoundError:
             return True
         try:
-            fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return False
+            found = fcntl.fcntl(fd, fcntl.F_OFD_GETLK, _WHOLE_FILE)
         finally:
             os.close(fd)
-        return True
+        kind: int = _FLOCK.unpack(found)[0]
+        return kind == fcntl.F_UNLCK
 
     def holder(self) -> str:
         """Return the process id written by the last holder, or ""."""

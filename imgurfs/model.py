@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import enum
 from dataclasses import dataclass
-from typing import NewType
+from typing import Final, NewType
 
 ImageId = NewType("ImageId", str)
 AlbumId = NewType("AlbumId", str)
@@ -25,6 +25,10 @@ class Account:
 
     id: int
     url: str
+
+
+#: What stands for an account where there is none: uploads known by deletehashes only.
+ANONYMOUS: Final = Account(id=0, url="anonymous")
 
 
 @dataclass(frozen=True, slots=True)

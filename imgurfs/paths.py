@@ -38,9 +38,19 @@ class AccountPaths:
         return self.state_dir / "token.lock"
 
     @property
+    def login_lock(self) -> Path:
+        """Held while somebody logs in or out."""
+        return self.state_dir / "login.lock"
+
+    @property
     def state_db(self) -> Path:
         """Tree, outbox, sync state, change log."""
         return self.state_dir / "state.db"
+
+    @property
+    def register(self) -> Path:
+        """Secrets: what was uploaded without an account, with deletehashes (0600)."""
+        return self.state_dir / "anonymous.jsonl"
 
     @property
     def device(self) -> Path:
@@ -66,6 +76,11 @@ class AccountPaths:
     def spool_dir(self) -> Path:
         """Bytes written through the drive and not uploaded yet."""
         return self.state_dir / "spool"
+
+    @property
+    def outgoing_dir(self) -> Path:
+        """Copies of the files that were given to ``imgurfs upload``."""
+        return self.state_dir / "outgoing"
 
     @property
     def mount_log(self) -> Path:

@@ -15,7 +15,7 @@ from imgurfs.jobs.queueing import (
     UploadPayload,
 )
 from imgurfs.model import ImageId, Lane
-from imgurfs.store import synced
+from imgurfs.store import synced, synced_reads
 from imgurfs.store.database import Connection
 from imgurfs.store.synced import FolderId, SkippedFile, SyncedFile
 from imgurfs_daemon import planner
@@ -24,6 +24,7 @@ from imgurfs_daemon.snapshot import FileStat, RootIdentity, Snapshot
 
 #: Files modified less than this ago are what the user is waiting for.
 _FRESH_S = 600.0
+_LOST = "its image was deleted meanwhile"
 
 
 def apply(
@@ -141,7 +142,16 @@ class _Writer:
             now=self._now,
         )
 
+    def _is_lost(self, image_id: ImageId) -> bool:
+        """Whether an image was deleted since the look: no file is it any more."""
+        c = self._c
+        has_files = bool(synced.paths_of(c, image_id))
+        return not has_files and bool(synced_reads.unknown_images(c, [image_id]))
+
     def _bind(self, action: planner.Bind) -> None:
+        if self._is_lost(action.image_id):
+            self._upload(planner.Upload(action.path, action.slot, None, _LOST))
+            return
         digest = action.digest or self._digest_of(action.image_id)
         record = self._record(action.path, action.slot, action.image_id, digest)
         title = action.slot.title if action.slot else ""
@@ -149,6 +159,9 @@ class _Writer:
 
     def _move(self, action: planner.Move) -> None:
         c, folder, image_id = self._c, self._folder, action.image_id
+        if self._is_lost(image_id):
+            self._upload(planner.Upload(action.new_path, action.slot, None, _LOST))
+            return
         digest = action.digest or self._digest_of(image_id)
         synced.forget_file(c, folder, action.path, image_id)
         record = self._record(action.new_path, action.slot, image_id, digest)

@@ -15,9 +15,11 @@ from pathlib import Path
 import click
 import trio
 
-from imgurfs import __version__, config
+from imgurfs import __version__, config, messages
 from imgurfs.errors import ImgurfsError
 from imgurfs.notify import Notifier
+from imgurfs_daemon.check import check
+from imgurfs_daemon.service import served
 from imgurfs_daemon.supervisor import Supervisor, leaves
 
 _PROGRAM = "imgurfs-daemon"
@@ -35,11 +37,21 @@ _PROGRAM = "imgurfs-daemon"
     type=click.Path(path_type=Path, dir_okay=False),
     help="Configuration file instead of the default one.",
 )
+@click.option(
+    "--check",
+    "is_check",
+    is_flag=True,
+    help="Only find out whether it could work here, and change nothing.",
+)
 @click.option("-v", "--verbose", count=True, help="Say more.")
 @click.option("-q", "--quiet", count=True, help="Say less.")
 @click.version_option(__version__, prog_name=_PROGRAM)
 def daemon(
-    account: str | None, config_file: Path | None, verbose: int, quiet: int
+    account: str | None,
+    config_file: Path | None,
+    is_check: bool,
+    verbose: int,
+    quiet: int,
 ) -> None:
     """Mirror the watched folders of the configuration to Imgur until stopped.
 
@@ -47,7 +59,7 @@ def daemon(
     one stays in force.
     """
     _set_up_logging(verbose - quiet)
-    trio.run(_serve, account, config_file)
+    trio.run(_check if is_check else _serve, account, config_file)
 
 
 def main() -> None:
@@ -75,6 +87,11 @@ async def _serve(account: str | None, config_file: Path | None) -> None:
         signals.cancel_scope.cancel()
 
 
+async def _check(account: str | None, config_file: Path | None) -> None:
+    settings = config.load(config_file)
+    await check(settings, served(settings, only=account))
+
+
 async def _obey(supervisor: Supervisor, *, task_status: trio.TaskStatus[None]) -> None:
     """Do what signals ask for."""
     wanted = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
@@ -93,6 +110,7 @@ def _set_up_logging(verbosity: int) -> None:
     logging.basicConfig(
         stream=sys.stderr, level=level, format="%(levelname)s %(message)s"
     )
+    messages.never_wait()
     for noisy in ("httpcore", "httpx", "watchdog"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
 

@@ -1,6 +1,7 @@
 """What the kernel allows to be watched, and what the user would have to allow.
 
-Reads ``/proc`` and blocks; for the daemon, when watches were refused.
+Reads ``/proc`` and blocks; for the daemon, when watches were refused, and for the
+doctor.
 """
 
 from __future__ import annotations
@@ -24,11 +25,14 @@ class Usage:
     watches: int
 
 
-def usage() -> Usage:
-    """Count inotify instances and watches, those of this user at least."""
+def usage(*, without: int = 0) -> Usage:
+    """Count inotify instances and watches, those of this user at least.
+
+    Not those of the process ``without``.
+    """
     instances = watches = 0
     for process in _PROC.iterdir():
-        if not process.name.isdigit():
+        if not process.name.isdigit() or process.name == str(without):
             continue
         try:
             numbers = os.listdir(process / "fd")  # noqa: PTH208 - names only
@@ -46,9 +50,14 @@ def usage() -> Usage:
     return Usage(instances, watches)
 
 
-def advice(*, missing: int) -> str:
+def allowed() -> Usage:
+    """Return how many instances and watches the user may have."""
+    return Usage(_limit(_binding("instances")), _limit(_binding("watches")))
+
+
+def advice(*, missing: int, without: int = 0) -> str:
     """Return the command that makes room for ``missing`` more watched directories."""
-    used = usage()
+    used = usage(without=without)
     if not _is_instance_left(used):
         wanted = _rounded(used.instances + 1)
         return f"sudo sysctl -w {_binding('instances')}={wanted}"

@@ -18,7 +18,7 @@ import trio
 
 from imgurfs import limits
 from imgurfs.assembly import Services, device_id, make_drainer
-from imgurfs.config import FolderConfig
+from imgurfs.config import Config, FolderConfig
 from imgurfs.errors import ConfigError
 from imgurfs.heartbeat import BeatingClock, BeatingExecutor, Heartbeat
 from imgurfs.jobs import disk, queueing
@@ -278,6 +278,25 @@ def policy_of(folder: FolderConfig) -> Policy:
         mirrors_deletes=folder.deletes == "mirror",
         dedupe=folder.dedupe,
     )
+
+
+def served(settings: Config, *, only: str | None = None) -> list[str]:
+    """Return the accounts that have folders, or ``only`` that one.
+
+    Raises ConfigError when there is nothing to serve.
+    """
+    if only is not None:
+        settings.account_named(only)
+    wanted = dict.fromkeys(folder.account for folder in settings.folder)
+    names = [name for name in wanted if only in (None, name)]
+    if not names:
+        whom = "" if only is None else f" for the account {only!r}"
+        raise ConfigError(
+            f"no folder is watched{whom}",
+            hint="add one with 'imgurfs folder add', or a [[folder]] to the"
+            " configuration",
+        )
+    return names
 
 
 def check_folders(folders: Sequence[FolderConfig], own: AccountPaths) -> None:

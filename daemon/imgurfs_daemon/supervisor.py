@@ -26,6 +26,7 @@ from imgurfs import limits, paths
 from imgurfs.assembly import Services, open_account
 from imgurfs.clock import Clock, SystemClock
 from imgurfs.config import Config
+from imgurfs.draining import LOGIN_NOTICE
 from imgurfs.errors import (
     ConfigError,
     DatabaseDamagedError,
@@ -34,8 +35,8 @@ from imgurfs.errors import (
     MountpointError,
 )
 from imgurfs.notify import Notifier
-from imgurfs.store import damage
-from imgurfs_daemon.service import Daemon, check_folders
+from imgurfs.store import damage, notices
+from imgurfs_daemon.service import Daemon, check_folders, served
 
 log = logging.getLogger(__name__)
 
@@ -108,7 +109,7 @@ class Supervisor:
         when none is left that can be served.
         """
         settings = self._load()
-        names = self._names(settings)
+        names = served(settings, only=self._only)
         async with trio.open_nursery() as nursery:
             self._nursery = nursery
             self._accounts = {name: _Account(name, settings) for name in names}
@@ -153,7 +154,7 @@ class Supervisor:
         self._refused = ""
         try:
             settings = self._load()
-            names = self._names(settings)
+            names = served(settings, only=self._only)
             for name in names:
                 check_folders(settings.folders_of(name), paths.account_paths(name))
             await self._take_over(settings, names)
@@ -187,18 +188,6 @@ class Supervisor:
             if heartbeat.is_late()
         ]
 
-    def _names(self, settings: Config) -> list[str]:
-        wanted = dict.fromkeys(folder.account for folder in settings.folder)
-        names = [name for name in wanted if self._only in (None, name)]
-        if not names:
-            whom = "" if self._only is None else f" for the account {self._only!r}"
-            raise ConfigError(
-                f"no folder is watched{whom}",
-                hint="add one with 'imgurfs folder add', or a [[folder]] to the"
-                " configuration",
-            )
-        return names
-
     # --- One account ---------------------------------------------------------------
 
     async def _keep(self, account: _Account) -> None:
@@ -211,6 +200,7 @@ class Supervisor:
                 if account.error is None:
                     return
                 log.error("%s: %s", account.name, _text(account.error))
+                self._say()
                 is_damaged = isinstance(account.error, DatabaseDamagedError)
                 if is_damaged and not was_damaged:
                     was_damaged = True
@@ -226,11 +216,14 @@ class Supervisor:
         """Serve an account; return why that ended, None when it was to stop."""
         try:
             async with self._opener(account.settings, account.name) as services:
+                await services.db.write(lambda c: notices.drop(c, LOGIN_NOTICE))
                 try:
                     await _serve_with(services, account)
                 except Exception as error:
                     if any(damage.is_damage(leaf) for leaf in leaves(error)):
                         services.db.suspect()
+                    else:
+                        await _tell_login(services, error)
                     raise
         except Exception as error:
             reason = _reason(error)
@@ -348,6 +341,17 @@ async def _serve_with(services: Services, account: _Account) -> None:
 
 def _text(error: ImgurfsError) -> str:
     return f"{error.message} ({error.hint})" if error.hint else error.message
+
+
+async def _tell_login(services: Services, error: Exception) -> None:
+    """Let ``imgurfs status`` tell that only a login helps, also when nothing runs."""
+    reason = _reason(error)
+    if isinstance(reason, LoginNeededError):
+        text = f"nothing is sent: {_text(reason)}"
+        try:
+            await services.db.write(lambda c: notices.put(c, LOGIN_NOTICE, text))
+        except ImgurfsError as failure:
+            log.warning("the status does not tell: %s", failure.message)
 
 
 async def _wait_to_retry(account: _Account) -> None:

@@ -9,7 +9,7 @@ Identifiers go into paths only after :func:`checked_id`.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 from urllib.parse import quote, unquote, urlencode
@@ -104,11 +104,12 @@ def _ids(images: Sequence[ImageId]) -> list[tuple[str, str]]:
 
 def _texts(**texts: str | None) -> list[tuple[str, str]]:
     """Return the fields that are given; lone surrogates become U+FFFD."""
-    return [
-        (key, text.encode("utf-8", "surrogateescape").decode("utf-8", "replace"))
-        for key, text in texts.items()
-        if text is not None
-    ]
+    return [(key, plain(text)) for key, text in texts.items() if text is not None]
+
+
+def plain(text: str) -> str:
+    """Return a text as it can be sent: lone surrogates become U+FFFD."""
+    return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
 # --- Reading ------------------------------------------------------------------
@@ -241,6 +242,25 @@ def any_call(
         cost = replace(request.cost, kind=RequestKind.UPLOAD)
         return replace(request, cost=cost)
     return request
+
+
+def by_deletehashes(request: Request, key: Callable[[str], str]) -> Request:
+    """Return a change of ours that names album and images by their deletehashes.
+
+    ``key`` returns the deletehash of an id; what it raises is raised. An upload is
+    left alone: its body is made elsewhere.
+    """
+    if request.is_upload:
+        return request
+    top, version, kind, *item = request.path.split("/")
+    if item:
+        item[0] = checked_id(key(item[0]))
+    fields = tuple(
+        ("deletehashes[]", checked_id(key(text))) if name == "ids[]" else (name, text)
+        for name, text in request.fields
+    )
+    path = "/".join((top, version, kind, *item))
+    return replace(request, path=path, fields=fields)
 
 
 # --- Uploading ----------------------------------------------------------------

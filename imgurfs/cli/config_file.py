@@ -1,6 +1,7 @@
 """Editing the configuration file: comments stay, and it is whole at every moment.
 
-Not a command; used by ``imgurfs folder``. What the settings mean is ``config``'s.
+Not a command; used by ``imgurfs folder`` and ``imgurfs login``. What the settings mean
+is ``config``'s.
 """
 
 from __future__ import annotations
@@ -68,6 +69,37 @@ class Edit:
         if _parsed(text) != msgspec.structs.replace(before, folder=wanted):
             raise ConfigError(
                 "this [[folder]] cannot be told from the rest of the configuration",
+                hint="take it out yourself: 'imgurfs config path' says where it is",
+            )
+        self.text = text
+
+    def remove_client_secret(self, account: str) -> None:
+        """Take an account's client_secret out; everything else stays as it is.
+
+        Raises ConfigError when the file is written so unusually that this would change
+        something else.
+        """
+        import tomlkit
+
+        from imgurfs import config
+
+        before = config.parse(self.text)
+        changed = msgspec.structs.replace(
+            before.account_named(account), client_secret=""
+        )
+        document = tomlkit.parse(self.text)
+        if account == config.DEFAULT_ACCOUNT:
+            wanted = msgspec.structs.replace(before, account=changed)
+            table: Any = document.get("account", {})
+        else:
+            accounts = {**before.accounts, account: changed}
+            wanted = msgspec.structs.replace(before, accounts=accounts)
+            table = document.get("accounts", {}).get(account, {})
+        table.pop("client_secret", None)
+        text = tomlkit.dumps(document)
+        if _parsed(text) != wanted:
+            raise ConfigError(
+                "client_secret cannot be told from the rest of the configuration",
                 hint="take it out yourself: 'imgurfs config path' says where it is",
             )
         self.text = text

@@ -78,6 +78,7 @@ def common_options() -> list[click.Option]:
             ["--account"],
             callback=store,
             expose_value=False,
+            shell_complete=_accounts,
             metavar="NAME",
             help="Account of the configuration (default: the one in [account]).",
         ),
@@ -96,6 +97,12 @@ def common_options() -> list[click.Option]:
             help="Say less.",
         ),
     ]
+
+
+def _accounts(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
+    from imgurfs.cli import completing
+
+    return completing.accounts(ctx, param, incomplete)
 
 
 def set_up_logging(verbosity: int) -> None:

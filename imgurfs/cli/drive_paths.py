@@ -1,7 +1,7 @@
 """Paths in a mounted drive: what such a path is, asked of the drive itself.
 
 Extended attributes tell it, so this needs no socket, no account and no database. Not a
-command; what the database says of the drive is ``drive_names``'.
+command; what the database says of the drive is ``jobs.drive_names``'.
 """
 
 from __future__ import annotations

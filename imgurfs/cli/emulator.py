@@ -18,6 +18,7 @@ import click
 
 from imgurfs.cli.sections import SectionedCommand
 from imgurfs.errors import UnavailableError, UsageError
+from imgurfs.limits import CALLBACK_PORT
 
 if TYPE_CHECKING:
     from imgurfs.emulator.app import Emulator
@@ -40,7 +41,7 @@ _SECTIONS = {
         "port", "cdn_port", "host", "allow_non_loopback", "tls", "ca_dir",
     ),
     "What there is": ("albums", "images", "seed", "data"),
-    "How it behaves": ("dialect", "quirks", "limits", "faults"),
+    "How it behaves": ("dialect", "quirks", "limits", "faults", "callback"),
 }  # fmt: skip
 
 
@@ -125,6 +126,12 @@ _SECTIONS = {
     help="Rules of what goes wrong, as JSON.",
 )
 @click.option(
+    "--callback",
+    metavar="URL",
+    help="Address the application has registered; a request may name no other."
+    f" Without it who names none comes back to http://127.0.0.1:{CALLBACK_PORT}/.",
+)
+@click.option(
     "--tls",
     is_flag=True,
     help="Speak HTTPS with a throw-away authority; ca_file is its certificate.",
@@ -149,6 +156,7 @@ def emulator(
     limits: str,
     quirks: tuple[str, ...],
     faults: Path | None,
+    callback: str | None,
     tls: bool,
     ca_dir: Path | None,
 ) -> None:
@@ -159,11 +167,7 @@ def emulator(
     """
     if ca_dir is not None and not tls:
         raise UsageError("--ca-dir is of no use without --tls", hint="add --tls")
-    if not _is_loopback(host) and not allow_non_loopback:
-        raise UsageError(
-            f"{host} can be reached from other machines",
-            hint="the emulator protects nothing; --allow-non-loopback if you mean it",
-        )
+    _check_host(host, is_open=allow_non_loopback)
     try:
         from imgurfs.emulator.config import Dialect, EmulatorConfig
         from imgurfs.emulator.hosts.server import serve
@@ -183,6 +187,8 @@ def emulator(
         dialect=Dialect(dialect),
         limits=allowed,
         quirk_changes=changes,
+        callback_url=callback or "",
+        home_url=f"http://127.0.0.1:{CALLBACK_PORT}/",
     )
     built = _build(config, rules, data, listeners)
     first_line = {"api_url": config.api_url, "cdn_url": config.cdn_url}
@@ -193,6 +199,14 @@ def emulator(
             first_line["ca_file"] = str(trust.ca_file)
         click.echo(json.dumps(first_line, separators=(",", ":")))
         serve(built, listeners, tls=trust.context if trust else None)
+
+
+def _check_host(host: str, *, is_open: bool) -> None:
+    if not _is_loopback(host) and not is_open:
+        raise UsageError(
+            f"{host} can be reached from other machines",
+            hint="the emulator protects nothing; --allow-non-loopback if you mean it",
+        )
 
 
 def _build(

@@ -6,18 +6,17 @@ there is no network.
 
 from __future__ import annotations
 
-import contextlib
 import math
 import os
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from imgurfs import limits
-from imgurfs.cli import drive_names
 from imgurfs.cli.words import finite
+from imgurfs.jobs import drive_names
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from imgurfs.cli.opened import Opened
     from imgurfs.control import Waiting
@@ -246,15 +245,15 @@ def _drive(c: Connection, places: AccountPaths, now: float) -> dict[str, Any]:
 
 
 def _spool(directory: Path) -> tuple[int, int]:
-    """Return how many files are in the spool, and their bytes."""
-    files, size_bytes = 0, 0
-    for place, _, names in os.walk(directory):
-        for name in names:
-            # It may have been uploaded this moment.
-            with contextlib.suppress(OSError):
-                size_bytes += Path(place, name).lstat().st_size
-                files += 1
-    return files, size_bytes
+    """Return how many contents are in the spool, and their bytes."""
+    from imgurfs.content import spool_disk
+
+    try:
+        found = spool_disk.scan(directory)
+    except OSError:
+        # Nothing was ever written, or it cannot be looked at.
+        return 0, 0
+    return len(found), sum(found.values())
 
 
 def _budget(ledger: SqliteLedger) -> dict[str, Any]:
@@ -292,9 +291,13 @@ def _attention(facts: dict[str, Any]) -> list[dict[str, str]]:
 
 def _stopped(facts: dict[str, Any]) -> Iterator[tuple[str, str]]:
     """Yield what keeps everything from being sent."""
+    from imgurfs.store import notices
+
     processes, left = facts["processes"], facts["left"]
     is_idle = not processes["daemon"] and not processes["sending"]
-    if is_idle and any(left[key] for key in _LEFT):
+    # Whoever would send waits for a login, and the notice says so.
+    is_logged_out = notices.LOGIN in facts["notices"]
+    if is_idle and not is_logged_out and any(left[key] for key in _LEFT):
         yield "nobody is sending what waits", "imgurfs-daemon, or imgurfs sync FOLDER"
     if facts["paused"] is not None and facts["paused"]["until"] is None:
         yield "sending is paused", "imgurfs resume"

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from imgurfs.cli import completing
 from imgurfs.cli.context import Context, pass_context
 from imgurfs.cli.words import number, printable, table
 from imgurfs.errors import ConfigError, UsageError
@@ -128,7 +129,9 @@ def add(
 
 
 @folder.command()
-@click.argument("path", type=click.Path(path_type=Path))
+@click.argument(
+    "path", type=click.Path(path_type=Path), shell_complete=completing.folders
+)
 @pass_context
 def remove(context: Context, path: Path) -> None:
     """Stop watching the folder PATH. Its images stay on Imgur, the files here.

@@ -1,13 +1,14 @@
 """Progress for people who wait: bars on a terminal, now and then a line elsewhere.
 
-Writes to stderr, so that a command's report on stdout stays clean; rich honours
-NO_COLOR. Not a command, and it counts nothing itself: commands tell it how much is
-left.
+Writes to stderr, so that a command's report on stdout stays clean; NO_COLOR and
+CLICOLOR=0 are honoured. Not a command, and it counts nothing itself: commands tell it
+how much is left.
 """
 
 from __future__ import annotations
 
 import logging
+import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -18,6 +19,7 @@ from typing import TYPE_CHECKING, Self, TextIO
 from imgurfs.cli.words import number, printable, size
 
 if TYPE_CHECKING:
+    from rich.console import Console
     from rich.progress import Progress, TaskID
 
     from imgurfs.clock import Clock
@@ -167,8 +169,16 @@ class ProgressView:
             self._told, self._told_at_s = text, now_s
 
 
-def _columns() -> Progress:
+def _console() -> Console:
+    """Return the terminal, without colours where somebody wants none."""
     from rich.console import Console
+
+    # NO_COLOR is rich's own business.
+    is_plain = os.environ.get("CLICOLOR") == "0"
+    return Console(stderr=True, no_color=True if is_plain else None)
+
+
+def _columns() -> Progress:
     from rich.progress import (
         BarColumn,
         DownloadColumn,
@@ -196,7 +206,7 @@ def _columns() -> Progress:
         DownloadColumn(),
         TransferSpeedColumn(),
         Plain("note"),
-        console=Console(stderr=True),
+        console=_console(),
         transient=True,
     )
 
@@ -221,8 +231,7 @@ def spinner(text: str, *, is_quiet: bool = False) -> Iterator[None]:
     if is_quiet or not sys.stderr.isatty():
         yield
         return
-    from rich.console import Console
     from rich.text import Text
 
-    with Console(stderr=True).status(Text(text)):
+    with _console().status(Text(text)):
         yield

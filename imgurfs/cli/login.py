@@ -1,100 +1,124 @@
-"""``imgurfs login``: take an account's refresh token, prove it works, keep it."""
+"""``imgurfs login``: get an account's token, prove that it works, keep it.
+
+Each way of logging in is a module of its own; this one chooses.
+"""
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING
 
 import click
 
+from imgurfs import limits
 from imgurfs.cli.context import Context, pass_context, run_trio
-from imgurfs.errors import LoginNeededError, OutageError, UsageError
+from imgurfs.errors import UsageError
 
 if TYPE_CHECKING:
-    from imgurfs.api.auth import Token
-
-#: A refresh token is 40 characters; whatever is longer than this is a wrong paste.
-_TOKEN_CHARS_MAX = 1024
+    from imgurfs.api.tokens import Token
+    from imgurfs.cli.login_common import Application
 
 
-@click.command(short_help="Store the token of an account.")
+@click.command(short_help="Log in to an account.")
 @click.option("--client-id", default="", help="The application's client id.")
 @click.option(
+    "--paste",
+    "is_pasted",
+    is_flag=True,
+    help="Paste the address the browser ended at, instead of waiting for it.",
+)
+@click.option(
     "--refresh-token-stdin",
+    "is_token",
     is_flag=True,
     help="Read a refresh token from standard input (never from the command line).",
 )
+@click.option(
+    "--anonymous",
+    "is_anonymous",
+    is_flag=True,
+    help="Use no account: upload with the client id alone.",
+)
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=limits.CALLBACK_PORT,
+    show_default=True,
+    metavar="N",
+    help="Port of this machine that the application's redirect address names.",
+)
+@click.option(
+    "--timeout",
+    default="5m",
+    show_default=True,
+    metavar="TIME",
+    help="How long to wait for the browser.",
+)
+@click.option("--no-browser", is_flag=True, help="Print the address, open nothing.")
 @pass_context
-def login(context: Context, client_id: str, refresh_token_stdin: bool) -> None:
-    """Exchange a refresh token for an access token and keep both, readable by you only.
+def login(
+    context: Context,
+    *,
+    client_id: str,
+    is_pasted: bool,
+    is_token: bool,
+    is_anonymous: bool,
+    port: int,
+    timeout: str,
+    no_browser: bool,
+) -> None:
+    """Log in, and keep the token readable by you only.
 
-    The client id and secret come from the configuration file.
+    A browser opens Imgur's page and comes back to this machine. For that the redirect
+    address of your application must be http://127.0.0.1:8723/ (or another port, with
+    --port); if it is anything else, use --paste.
+
+    You need the client id of an application, best in the configuration. Imgur has
+    registered no new applications since mid-2025, and its login page has been seen to
+    answer "Error (1024)" ever since. Applications that exist still work, and so do the
+    refresh tokens they were given: --refresh-token-stdin takes one, and needs the
+    application's client_secret as well.
+
+    Without an account (--anonymous) the client id is enough. What you upload so is
+    listed nowhere: only this machine knows it, and the deletehashes that change and
+    delete it. Exactly what is recorded here is shown in the mount and synced.
+
+    Exit codes: 77 refused, 75 no answer or no network, 78 another account's state.
     """
-    if not refresh_token_stdin:
+    from imgurfs.cli import login_anonymous, login_common, login_token
+    from imgurfs.cli.words import parse_duration
+
+    if is_pasted + is_token + is_anonymous > 1:
         raise UsageError(
-            "say where the refresh token comes from",
-            hint='echo "$REFRESH_TOKEN" | imgurfs login --refresh-token-stdin',
+            "--paste, --refresh-token-stdin and --anonymous are different ways:"
+            " choose one"
         )
-    text = sys.stdin.read(_TOKEN_CHARS_MAX + 1).strip()
-    if (
-        not text
-        or len(text) > _TOKEN_CHARS_MAX
-        or not text.isprintable()
-        or " " in text
-    ):
-        raise UsageError("standard input does not hold a refresh token")
-    token = run_trio(_login, context, client_id, text)
-    print(f"logged in as {token.account_name} (account {token.account_id})")
-
-
-async def _login(context: Context, client_id: str, refresh_token: str) -> Token:
-    from imgurfs import assembly, paths
-    from imgurfs.api.auth import Token, TokenStore, exchange_refresh_token
-    from imgurfs.clock import SystemClock
-    from imgurfs.executor import ThreadExecutor
-    from imgurfs.metered import make_http_client
-
-    config = context.load_config()
-    account = config.account_named(context.account)
-    client_id = client_id or account.client_id
-    if not client_id or not account.client_secret:
-        raise LoginNeededError(
-            "the configuration has no client_id and client_secret",
-            hint="put them under [account]; 'imgurfs config path' says in which file",
-        )
-    places = paths.account_paths(context.account)
-    clock = SystemClock()
-    nobody = Token(
-        access_token="",
-        refresh_token="",
-        client_id=client_id,
-        client_secret="",
-        account_id=0,
-        account_name="",
-        expires_at=0,
-    )
-    ledger = assembly.open_ledger(
-        config, context.account, token=nobody, clock=clock, executor=ThreadExecutor()
-    )
-    try:
-        async with make_http_client(
-            ledger=ledger,
-            clock=clock,
-            api_url=account.api_url,
-            cdn_hosts=account.content_hosts,
-        ) as http:
-            token = await exchange_refresh_token(
-                http=http,
-                api_url=account.api_url,
-                client_id=client_id,
-                client_secret=account.client_secret,
-                refresh_token=refresh_token,
-                clock=clock,
+    timeout_s = parse_duration(timeout)
+    with login_common.alone(context):
+        if is_anonymous:
+            asked = login_common.application(context, client_id)
+            run_trio(login_anonymous.without_account, asked)
+            login_anonymous.finish(asked)
+            return
+        if is_token:
+            refresh_token = login_token.read_refresh_token()
+            asked = login_common.application(context, client_id)
+            token = run_trio(login_token.by_refresh_token, asked, refresh_token)
+        else:
+            asked = login_common.application(context, client_id)
+            asked = login_common.with_asked_secret(asked)
+            token = run_trio(
+                _by_address, asked, is_pasted, port, timeout_s, not no_browser
             )
-    finally:
-        ledger.close()
-    if not token.account_id:
-        raise OutageError("Imgur did not say whose token this is; nothing was stored")
-    assembly.bind_state(places, token)
-    TokenStore(places.token).save(token)
-    return token
+        login_common.finish(context, asked, token)
+
+
+async def _by_address(
+    asked: Application, is_pasted: bool, port: int, timeout_s: float, is_opened: bool
+) -> Token:
+    from imgurfs.cli import login_browser
+
+    if is_pasted:
+        return await login_browser.by_paste(asked)
+    return await login_browser.by_browser(
+        asked, port=port, timeout_s=timeout_s, is_opened=is_opened
+    )

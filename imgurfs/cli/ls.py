@@ -4,22 +4,22 @@ from __future__ import annotations
 
 import json
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from imgurfs.cli import completing
 from imgurfs.cli.context import Context, pass_context
 from imgurfs.cli.words import moment, printable, size, table
-from imgurfs.errors import UsageError
 
 if TYPE_CHECKING:
-    from imgurfs.store.database import Connection
-    from imgurfs.store.entries import Entry, Node
+    from imgurfs.store.entries import Entry
 
 
 @click.command(short_help="List the drive, also when it is not mounted.")
-@click.argument("path", required=False, default="")
+@click.argument(
+    "path", required=False, default="", shell_complete=completing.drive_paths
+)
 @click.option("--links", is_flag=True, help="Show the Imgur links as well.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @pass_context
@@ -35,13 +35,17 @@ def ls(context: Context, path: str, links: bool, as_json: bool) -> None:
     the number of names it has, and "state" where it stands on its way to Imgur:
     uploaded, waiting, writing, scratch, local-only or refused.
     """
+    from imgurfs.cli import drive_lookup
     from imgurfs.cli.opened import opened
+    from imgurfs.jobs import drive_names
+    from imgurfs.store import entries
 
     with opened(context) as state:
         c = state.reader
-        directory, entries = _find(c, path)
-        facts = [_facts(entry) for entry in entries]
-        shown = _path_of(c, directory)
+        directory, one = drive_lookup.find(c, path)
+        listed = [one] if one else entries.children(c, directory.inode)
+        facts = [_facts(entry) for entry in listed]
+        shown = drive_names.path_of(c, directory.inode)
     if as_json:
         found = {"path": shown, "listed_at": directory.listed_at, "entries": facts}
         print(json.dumps(found, indent=2))
@@ -50,45 +54,6 @@ def ls(context: Context, path: str, links: bool, as_json: bool) -> None:
         print(line)
     if directory.listed_at is None:
         print("imgurfs: not listed by Imgur yet: there may be more", file=sys.stderr)
-
-
-def _find(c: Connection, path: str) -> tuple[Node, list[Entry]]:
-    """Return a directory and what to list of it. Raises UsageError."""
-    from imgurfs.model import ROOT_INODE
-    from imgurfs.store import entries
-
-    directory = entries.node(c, ROOT_INODE)
-    assert directory is not None
-    parts = _parts(path)
-    while parts:
-        entry = entries.child(c, directory.inode, parts[0])
-        if entry is None or (entry.node.album is None and len(parts) > 1):
-            raise UsageError(
-                f"there is no '{printable('/'.join(parts))}' on the drive",
-                hint="list what there is: imgurfs ls",
-            )
-        if entry.node.album is None:
-            return directory, [entry]
-        directory = entry.node
-        parts = parts[1:]
-    return directory, entries.children(c, directory.inode)
-
-
-def _parts(path: str) -> list[str]:
-    """Return the names that lead to a path: one in a mount, or one on the drive."""
-    from imgurfs.cli import drive_paths
-
-    place = Path(path)
-    found = drive_paths.find(place) if path and place.exists() else None
-    if found is None:
-        return [part for part in path.split("/") if part not in ("", ".")]
-    return found.names
-
-
-def _path_of(c: Connection, node: Node) -> str:
-    from imgurfs.cli import drive_names
-
-    return drive_names.path_of(c, node.inode)
 
 
 def _facts(entry: Entry) -> dict[str, Any]:

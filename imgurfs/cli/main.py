@@ -7,6 +7,7 @@ is used, so that ``--help`` loads neither FUSE nor HTTP.
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 from typing import Any
 
@@ -24,24 +25,32 @@ from imgurfs.cli.context import (
 #: Command -> (module under imgurfs.cli, its first help line).
 COMMANDS = {
     "api": ("api", "Call any endpoint of Imgur, as the account."),
+    "cache": ("cache", "Show or clear what is kept on this machine."),
+    "completion": ("completion", "Print the completion script for a shell."),
     "config": ("config", "Show, check or start the configuration file."),
     "credits": ("credits", "Show the limits as Imgur reports them."),
     "demo": ("demo", "Try everything on an emulated account, offline."),
+    "doctor": ("doctor", "Find what is wrong here, and how to mend it."),
     "emulator": ("emulator", "Run an Imgur on this machine."),
     "folder": ("folder", "List, add or remove watched folders."),
     "guard": ("guard", "Decide about deletions that look like a mistake."),
     "link": ("link", "Print the Imgur link of files and albums."),
-    "login": ("login", "Store the token of an account."),
+    "login": ("login", "Log in to an account."),
+    "logout": ("logout", "Forget the token of an account."),
     "ls": ("ls", "List the drive, also when it is not mounted."),
     "mount": ("mount", "Mount the account as a drive."),
     "pause": ("pause", "Send nothing for a while."),
+    "pin": ("pin", "Keep images on this machine, also offline."),
     "plan": ("plan", "Print what would be sent, and what it costs."),
     "queue": ("queue", "Show and steer what is to be sent."),
     "resume": ("pause", "End a pause; allow what needs your consent."),
+    "service": ("service", "Run daemon and drive as services of systemd."),
     "status": ("status", "Show what is happening, what is left and what is stuck."),
     "sync": ("sync", "Upload a folder, and keep doing so."),
     "undo": ("undo", "Call off deletions that wait."),
     "unmount": ("mount", "Unmount the drive."),
+    "unpin": ("pin", "Keep images here no longer."),
+    "upload": ("upload", "Upload files and print their links."),
     "wait": ("wait", "Wait until files, or everything, are uploaded."),
 }
 
@@ -65,6 +74,17 @@ class LazyGroup(click.Group):
         command: click.Command = getattr(module, cmd_name)
         _add_common_options(command)
         return command
+
+    def shell_complete(
+        self, ctx: click.Context, incomplete: str
+    ) -> list[click.shell_completion.CompletionItem[str]]:
+        """Offer the commands from the table, importing none, and the options."""
+        words = [
+            name for name in self.list_commands(ctx) if name.startswith(incomplete)
+        ]
+        # Not Group's own, which asks each command for its help.
+        options = click.Command.shell_complete(self, ctx, incomplete)
+        return [*map(click.shell_completion.CompletionItem, words), *options]
 
     def format_commands(
         self, ctx: click.Context, formatter: click.HelpFormatter
@@ -104,6 +124,11 @@ def main() -> None:
 def invoke(command: click.Command, *, program: str, arguments: list[str]) -> int:
     """Run a click command; return the exit code. Errors are a line or two."""
     context = Context()
+    instruction = os.environ.get("_IMGURFS_COMPLETE", "")
+    if instruction and command is cli:
+        from imgurfs.cli import completion
+
+        return completion.answer(command, instruction, context)
     _set_up_from(arguments)
     try:
         result: Any = command.main(

@@ -14,16 +14,19 @@ import select
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 import msgspec
 
 from imgurfs import limits, paths
+from imgurfs.cli import mount_options
 from imgurfs.cli.context import Context, pass_context, run_trio, single_cause
-from imgurfs.errors import ImgurfsError, UnavailableError
+from imgurfs.cli.mount_options import MountFlags
+from imgurfs.errors import ImgurfsError, UnavailableError, UsageError
+from imgurfs.model import ANONYMOUS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -39,23 +42,6 @@ _READY: Final = b"ready\n"
 _LOG_BYTES_MAX: Final = limits.MIB
 #: The child's checks may wait for a database before it mounts.
 _CHILD_TIMEOUT_S: Final = limits.DATABASE_BUSY_TIMEOUT_S + limits.MOUNT_READY_TIMEOUT_S
-
-
-@dataclass(frozen=True, slots=True)
-class _Flags:
-    """How the drive is to be, beyond the configuration."""
-
-    allow_other: bool
-    read_only: bool
-    non_media: str | None
-
-    def as_arguments(self) -> list[str]:
-        """Return them for another process of ours."""
-        arguments = ["--allow-other"] if self.allow_other else []
-        arguments += ["--read-only"] if self.read_only else []
-        if self.non_media is not None:
-            arguments += ["--non-media", self.non_media]
-        return arguments
 
 
 class _Failure(msgspec.Struct, frozen=True):
@@ -84,29 +70,65 @@ class _ChildError(ImgurfsError):
     type=click.Choice(["refuse", "keep-local"]),
     help="What becomes of files that Imgur does not take (default: the configuration).",
 )
+@click.option(
+    "--drop-privileges",
+    is_flag=True,
+    help="With --foreground: once mounted, give up what (un)mounting takes.",
+)
+@click.option("--uid", metavar="USER", help="Whose the files are, instead of yours.")
+@click.option("--gid", metavar="GROUP", help="Which group's the files are.")
+@click.option("--umask", metavar="OCTAL", help="Rights nobody gets (default: 022).")
+@click.option(
+    "-o",
+    "options",
+    default="",
+    metavar="OPTIONS",
+    help="The same as in /etc/fstab: ro,allow_other,uid=,gid=,umask=,non_media=",
+)
+@click.option("--source", default="", hidden=True)
 @click.option("--ready-fd", type=int, default=-1, hidden=True)
 @pass_context
 def mount(
     context: Context,
+    /,
     *,
     mountpoint: Path,
     foreground: bool,
-    read_only: bool,
-    allow_other: bool,
-    non_media: str | None,
+    options: str,
     ready_fd: int,
+    **given: Any,
 ) -> None:
     """Mount the account on the empty directory MOUNTPOINT.
 
     Returns when the drive is ready. What is written to it is uploaded by the daemon,
     or by the mount when no daemon runs. Unmount with: imgurfs unmount MOUNTPOINT
     """
-    flags = _Flags(allow_other=allow_other, read_only=read_only, non_media=non_media)
+    flags = _flags(options, **given)
     if not foreground:
         _mount_in_background(context, mountpoint, flags)
         return
     with _told_to_parent(ready_fd):
         run_trio(_serve, context, mountpoint, flags, ready_fd)
+
+
+def _flags(
+    options: str, *, uid: str | None, gid: str | None, umask: str | None, **given: Any
+) -> MountFlags:
+    """Return what is wanted: the words of -o, and over them the options themselves."""
+    flags = mount_options.parse(options)
+    if flags.user or flags.config_file:
+        raise UsageError("-o config= and setuid= are for mount(8)", hint="use --config")
+    if uid is not None:
+        given["uid"] = mount_options.user_id(uid)
+    if gid is not None:
+        given["gid"] = mount_options.group_id(gid)
+    if umask is not None:
+        given["umask"] = mount_options.umask_of(umask)
+    # What was not said is False, "" or None; 0 is a user, and root's.
+    said = {
+        key: v for key, v in given.items() if v not in (None, "") and v is not False
+    }
+    return replace(flags, **said)
 
 
 @click.command(short_help="Unmount the drive.")
@@ -119,7 +141,7 @@ def unmount(mountpoint: Path) -> None:
 
 
 async def _serve(
-    context: Context, mountpoint: Path, flags: _Flags, ready_fd: int
+    context: Context, mountpoint: Path, flags: MountFlags, ready_fd: int
 ) -> None:
     """Check everything, mount, and serve until unmounted."""
     from imgurfs import assembly
@@ -130,9 +152,10 @@ async def _serve(
 
     _allow_many_files()
     config = context.load_config()
+    config.account_named(context.account)
     mountpoints.require_fuse(allow_other=flags.allow_other)
     place = mountpoints.prepare(
-        mountpoint, forbidden=_forbidden(config, context.account)
+        mountpoint, forbidden=forbidden(config, context.account)
     )
     async with assembly.open_account(config, context.account) as services:
         with open_drive(
@@ -153,6 +176,7 @@ async def _serve(
                 drive.operations,
                 options=MountOptions(
                     account_name=services.account.url,
+                    source=flags.source,
                     allow_other=flags.allow_other,
                     is_read_only=flags.read_only,
                 ),
@@ -160,6 +184,7 @@ async def _serve(
                 notifier=Notifier(),
                 background=background,
                 on_ready=_ready_teller(ready_fd),
+                drop_privileges=flags.drop_privileges,
             )
 
 
@@ -179,7 +204,9 @@ async def _take_spool(drive: Drive) -> None:
         )
 
 
-def _drive_options(context: Context, services: Services, flags: _Flags) -> DriveOptions:
+def _drive_options(
+    context: Context, services: Services, flags: MountFlags
+) -> DriveOptions:
     """Return what configuration and flags make of the drive."""
     from imgurfs.cli import drive_files, mount_log
     from imgurfs.fuse.drive import DriveOptions
@@ -187,6 +214,8 @@ def _drive_options(context: Context, services: Services, flags: _Flags) -> Drive
     config, errors = services.config, mount_log.RecentErrors()
     mount_log.listen(errors)
     settings = config.mount
+    if services.account == ANONYMOUS:
+        settings = settings.without_account()
     if flags.non_media is not None:
         settings = msgspec.structs.replace(settings, non_media=flags.non_media)
     return DriveOptions(
@@ -197,12 +226,13 @@ def _drive_options(context: Context, services: Services, flags: _Flags) -> Drive
         cdn_hosts=services.account_config.content_hosts,
         mount=settings,
         delete_grace_s=config.sync.delete_grace_s,
+        ownership=flags.ownership,
         is_read_only=flags.read_only,
         virtual=drive_files.makers(context, errors),
     )
 
 
-def _forbidden(config: Config, account: str) -> list[Path]:
+def forbidden(config: Config, account: str) -> list[Path]:
     """Return the directories that must not contain the mount, or lie in it."""
     watched = [Path(folder.path).expanduser() for folder in config.folder]
     return [*paths.account_paths(account).own_directories, *watched]
@@ -244,7 +274,7 @@ def _tell(ready_fd: int, line: bytes) -> None:
         os.close(ready_fd)
 
 
-def _mount_in_background(context: Context, mountpoint: Path, flags: _Flags) -> None:
+def _mount_in_background(context: Context, mountpoint: Path, flags: MountFlags) -> None:
     """Start the child, wait for its word, and report a failure as our own."""
     places = paths.account_paths(context.account)
     read_fd, write_fd = os.pipe()

@@ -75,8 +75,8 @@ def opened(context: Context, *, needs_login: bool = False) -> Iterator[Opened]:
 
     Raises LoginNeededError when there is no state yet, or no token and one is needed.
     """
-    from imgurfs import assembly, paths
-    from imgurfs.api.auth import TokenStore
+    from imgurfs import opening, paths
+    from imgurfs.api.tokens import TokenStore
     from imgurfs.clock import SystemClock
     from imgurfs.errors import LoginNeededError
     from imgurfs.executor import InlineExecutor
@@ -90,11 +90,11 @@ def opened(context: Context, *, needs_login: bool = False) -> Iterator[Opened]:
         if needs_login or not places.state_db.exists():
             raise
         token = None
-    db = assembly.open_state(places, InlineExecutor())
+    db = opening.open_state(places, InlineExecutor())
     ledger = None
     try:
         if token is not None:
-            ledger = assembly.open_ledger(
+            ledger = opening.open_ledger(
                 config,
                 context.account,
                 token=token,

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from imgurfs.cli import completing
 from imgurfs.cli.context import Context, pass_context, run_trio
 from imgurfs.cli.words import number, printable, span
 from imgurfs.errors import UsageError
@@ -25,7 +26,12 @@ _PATIENCE_S = 1.0
 
 
 @click.command(short_help="Print what would be sent, and what it costs.")
-@click.argument("folder", type=click.Path(path_type=Path), required=False)
+@click.argument(
+    "folder",
+    type=click.Path(path_type=Path),
+    required=False,
+    shell_complete=completing.folders_and_directories,
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @pass_context
 def plan(context: Context, folder: Path | None, as_json: bool) -> None:

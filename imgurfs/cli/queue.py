@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from imgurfs.cli import queue_facts
+from imgurfs.cli import completing, queue_facts
 from imgurfs.cli.context import Context, pass_context, run_trio
 from imgurfs.cli.words import moment, number, printable, size, table
 from imgurfs.errors import UsageError
@@ -22,7 +22,7 @@ _SHOWN = 50
 _as_json = click.option(
     "--json", "as_json", is_flag=True, help="Print one JSON object."
 )
-_id = click.argument("job_id", metavar="ID", type=int)
+_id = click.argument("job_id", metavar="ID", type=int, shell_complete=completing.jobs)
 
 
 def _listing_options(command: Any) -> Any:
@@ -111,7 +111,13 @@ def show(context: Context, job_id: int, as_json: bool) -> None:
 
 
 @queue.command()
-@click.argument("job_id", metavar="[ID]", type=int, required=False)
+@click.argument(
+    "job_id",
+    metavar="[ID]",
+    type=int,
+    required=False,
+    shell_complete=completing.jobs,
+)
 @click.option("--dead", is_flag=True, help="Retry everything that was rejected.")
 @pass_context
 def retry(context: Context, job_id: int | None, dead: bool) -> None:
@@ -195,6 +201,7 @@ def resolve(
 async def _record(context: Context, job: Job, made_id: str) -> Job:
     """Ask Imgur for what came of a job, and record it."""
     from imgurfs import control
+    from imgurfs.api.anonymous import AnonymousClient
     from imgurfs.assembly import open_account
     from imgurfs.jobs import queueing
     from imgurfs.model import Album, AlbumId, Image, ImageId, Lane
@@ -206,13 +213,16 @@ async def _record(context: Context, job: Job, made_id: str) -> Job:
         else:
             made = await services.api.image(ImageId(made_id), Lane.INTERACTIVE)
         now = services.clock.now()
-        return await services.db.write(
+        done = await services.db.write(
             lambda c: control.happened(c, job.id, made, now=now)
         )
+        if isinstance(services.api, AnonymousClient):
+            await services.api.adopt(made)
+        return done
 
 
 def _tell(c: Connection, what: str, jobs: list[Job]) -> None:
-    from imgurfs.cli import drive_names
+    from imgurfs.jobs import drive_names
 
     for job in jobs:
         print(f"job {job.id} {what}: {printable(drive_names.what(c, job))}")

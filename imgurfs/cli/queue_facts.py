@@ -50,7 +50,7 @@ def of_job(
     c: Connection, job: Job, tell: Callable[[Job | Tally], Waiting]
 ) -> dict[str, Any]:
     """Return everything about one job."""
-    from imgurfs.cli import drive_names
+    from imgurfs.jobs import drive_names
     from imgurfs.store.outbox_lists import UNFINISHED
 
     waiting = tell(job) if job.state in UNFINISHED else None

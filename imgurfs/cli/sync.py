@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from imgurfs.cli import completing
 from imgurfs.cli.context import (
     EXIT_FAILED,
     EXIT_INTERRUPTED,
@@ -22,24 +23,24 @@ from imgurfs.errors import UsageError
 
 if TYPE_CHECKING:
     from imgurfs.assembly import Services
-    from imgurfs.cli.live import Sending
     from imgurfs.cli.opened import Opened
     from imgurfs.config import Config, FolderConfig
     from imgurfs.drain import DrainReport
-    from imgurfs.jobs.steps import Progress
     from imgurfs_daemon.look import Look
     from imgurfs_daemon.service import Daemon
 
 #: Files that never hold still are not waited for longer than this many settle times.
 _SETTLE_ROUNDS_MAX = 5
-#: How often the progress is renewed.
-_PROGRESS_S = 0.5
 #: Lines of each kind in the report; the numbers count all.
 _SHOWN_MAX = 10
 
 
 @click.command(short_help="Upload a folder, and keep doing so.")
-@click.argument("folder", type=click.Path(path_type=Path))
+@click.argument(
+    "folder",
+    type=click.Path(path_type=Path),
+    shell_complete=completing.folders_and_directories,
+)
 @click.option(
     "--once", is_flag=True, help="End when nothing can be sent without waiting."
 )
@@ -123,15 +124,12 @@ class _Foreground:
     def __init__(
         self, context: Context, services: Services, folder: FolderConfig
     ) -> None:
-        from imgurfs.cli.live import Course, ProgressView
         from imgurfs.cli.opened import Opened
+        from imgurfs.cli.sending import SendingView
         from imgurfs_daemon.service import Daemon
 
         self._context = context
         self._services = services
-        self._daemon: Daemon = Daemon(
-            services, [folder], on_progress=self._note_progress
-        )
         self._settle_s = services.config.sync.settle_s
         self._state: Opened = Opened(
             services.config,
@@ -140,9 +138,8 @@ class _Foreground:
             services.ledger,
             services.clock,
         )
-        self._course = Course()
-        self._view = ProgressView(services.clock, is_quiet=context.verbosity < 0)
-        self._progress: dict[int, Progress] = {}
+        self._view = SendingView(self._state, is_quiet=context.verbosity < 0)
+        self._daemon: Daemon = Daemon(services, [folder], on_progress=self._view.note)
         self._skipped: list[str] = []
         self._is_interrupted = False
 
@@ -161,7 +158,7 @@ class _Foreground:
         with self._view:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(obey)
-                nursery.start_soon(self._show_progress)
+                nursery.start_soon(self._view.run)
                 await self._daemon.run(stop=stop)
                 nursery.cancel_scope.cancel()
         return 0
@@ -205,7 +202,7 @@ class _Foreground:
 
         with self._view:
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(self._show_progress)
+                nursery.start_soon(self._view.run)
                 nursery.start_soon(self._stop_on_signal)
                 report = await self._daemon.drainer.run_until_idle(
                     patience_s=patience_s
@@ -228,56 +225,6 @@ class _Foreground:
                 self._daemon.drainer.stop()
                 click.echo("finishing what is in the air (again: abandon it)", err=True)
 
-    def _note_progress(self, progress: Progress) -> None:
-        self._progress[progress.job_id] = progress
-
-    async def _show_progress(self) -> None:
-        import trio
-
-        from imgurfs.cli.live import pause_s
-
-        clock, took_s = self._services.clock, 0.0
-        while True:
-            await trio.sleep(pause_s(_PROGRESS_S, took_s))
-            began_s = clock.monotonic()
-            self._show()
-            took_s = clock.monotonic() - began_s
-
-    def _show(self) -> None:
-        from imgurfs.cli.forecast import of_queue
-        from imgurfs.jobs import queueing
-        from imgurfs.store import outbox_lists
-
-        now = self._services.clock.now()
-        tallies = outbox_lists.tallies(self._services.db.reader, now=now)
-        uploads = [one for one in tallies if one.kind == queueing.UPLOAD]
-        self._course.see(
-            sum(one.count for one in uploads), sum(one.size_bytes for one in uploads)
-        )
-        eta = of_queue(self._state, tallies)
-        note = "" if eta is None else str(eta["text"])
-        self._view.show(self._course, note=note, sending=self._in_air())
-
-    def _in_air(self) -> list[Sending]:
-        from imgurfs.cli import drive_names
-        from imgurfs.cli.live import Sending
-        from imgurfs.store import outbox_lists
-        from imgurfs.store.outbox import JobState
-
-        c = self._services.db.reader
-        jobs = outbox_lists.listed(c, states=[JobState.SENDING], kind="upload")
-        sent = {job.id: self._progress.get(job.id) for job in jobs}
-        self._progress = {i: known for i, known in sent.items() if known is not None}
-        return [
-            Sending(
-                job.id,
-                drive_names.what(c, job),
-                known.sent_bytes if (known := sent[job.id]) is not None else 0,
-                job.size_bytes,
-            )
-            for job in jobs
-        ]
-
     # --- The report ------------------------------------------------------------
 
     def _print_report(self, report: DrainReport, look: Look) -> int:
@@ -297,8 +244,7 @@ class _Foreground:
 
     def _print_jobs(self, report: DrainReport) -> int:
         """Print what was done, failed and waits; return how many jobs wait."""
-        from imgurfs.cli import drive_names
-        from imgurfs.jobs import guard
+        from imgurfs.jobs import drive_names, guard
         from imgurfs.store import outbox_lists
 
         c = self._services.db.reader

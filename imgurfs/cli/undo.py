@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from imgurfs.cli import completing
 from imgurfs.cli.context import EXIT_FAILED, Context, pass_context
 from imgurfs.cli.words import moment, number, printable
 
@@ -17,7 +18,13 @@ if TYPE_CHECKING:
 
 
 @click.command(short_help="Call off deletions that wait.")
-@click.argument("job_id", metavar="[ID]", type=int, required=False)
+@click.argument(
+    "job_id",
+    metavar="[ID]",
+    type=int,
+    required=False,
+    shell_complete=completing.deletions,
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @pass_context
 def undo(context: Context, job_id: int | None, as_json: bool) -> int:
@@ -54,7 +61,7 @@ def undo(context: Context, job_id: int | None, as_json: bool) -> int:
 
 
 def _facts(c: Connection, one: Undone) -> dict[str, Any]:
-    from imgurfs.cli import drive_names
+    from imgurfs.jobs import drive_names
 
     files = [path.decode("utf-8", "backslashreplace") for path in one.files]
     files += drive_names.paths_at(c, one.places)

@@ -67,7 +67,7 @@ def wait(context: Context, paths: tuple[Path, ...], timeout: str | None) -> int:
     Exit codes: 0 everything is uploaded; 75 the rest needs a decision of yours
     (rejected, held, paused without an end), or the time is over; 69 nobody is at work.
     """
-    from imgurfs.cli import drive_paths, wait_drive
+    from imgurfs.cli import wait_drive
     from imgurfs.clock import SystemClock
 
     clock = SystemClock()
@@ -77,7 +77,7 @@ def wait(context: Context, paths: tuple[Path, ...], timeout: str | None) -> int:
     if not paths:
         everything = _places(settings, context, None)
         return run_trio(_wait, context, everything, deadline_s, None)
-    found = [(path, drive_paths.find(path)) for path in paths]
+    found = [(path, wait_drive.find(path)) for path in paths]
     watched = [
         place
         for path, on_drive in found
@@ -327,8 +327,8 @@ def _is_below(path: bytes, directory: bytes) -> bool:
 
 
 def needs_user(left: Left) -> bool:
-    """Whether no job that is left can go on by itself."""
-    return all(waiting.needs_user for waiting in left.waiting)
+    """Whether there are jobs left, and none can go on by itself."""
+    return bool(left.waiting) and all(one.needs_user for one in left.waiting)
 
 
 def note(left: Left) -> str:
@@ -346,7 +346,7 @@ def _report(
     """Say how it ended; return the exit code."""
     problems = _problems(state, places, is_everything=is_everything)
     undone = max(left.jobs, len(left.files))
-    if left.jobs and needs_user(left):
+    if needs_user(left):
         reasons = sorted({waiting.reason for waiting in left.waiting})
         problems.insert(0, f"{number(undone, 'job')} left: {'; '.join(reasons)}")
     elif undone:
@@ -363,8 +363,7 @@ def _report(
 
 def _problems(state: Opened, places: list[_Place], *, is_everything: bool) -> list[str]:
     """Return what is stuck although nothing is left to wait for."""
-    from imgurfs.cli import drive_names
-    from imgurfs.jobs import guard, queueing
+    from imgurfs.jobs import drive_names, guard, queueing
     from imgurfs.store import outbox_lists, synced
 
     c = state.reader
@@ -396,4 +395,4 @@ def _is_of_folder(job: Job) -> bool:
     if job.kind != queueing.UPLOAD:
         return False
     payload = queueing.decode(job, queueing.UploadPayload)
-    return payload.folder != queueing.DRIVE
+    return payload.folder not in (queueing.DRIVE, queueing.BY_HAND)

@@ -6,16 +6,19 @@ what its upload waits for, by the account's database.
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from imgurfs.cli import drive_names
 from imgurfs.cli.context import EXIT_TRY_LATER, Context
 from imgurfs.cli.wait import POLL_S, Left, alone_since, left_of, needs_user, note
 from imgurfs.cli.words import number, printable
 from imgurfs.errors import UsageError
+from imgurfs.jobs import drive_names
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from imgurfs.cli.drive_paths import Found
     from imgurfs.cli.opened import Opened
     from imgurfs.model import Inode
@@ -32,6 +35,30 @@ class _Seen:
     uploads: list[str] = field(default_factory=list)
     #: What only the user can let go on, in words.
     stuck: list[str] = field(default_factory=list)
+
+
+def find(path: Path) -> Found | None:
+    """Return what a path is on a mounted drive, None when it lies on none.
+
+    Raises UsageError when nothing is there, and says so when the missing name is there
+    with what makes it a temporary one; UnavailableError.
+    """
+    from imgurfs.cli import drive_paths
+    from imgurfs.writing import judge
+
+    place, name = path.absolute(), ""
+    while not os.path.lexists(place):
+        place, name = place.parent, place.name
+    found = drive_paths.find(place)
+    if found is None or not name:
+        return found
+    there = sorted(one.name for one in place.iterdir()) if found.is_directory else []
+    alike = [one for one in there if name in one and judge.is_temporary(one)]
+    raise UsageError(
+        f"there is no {printable(str(path))}"
+        + (f": {printable(name)} is called {printable(alike[0])} yet" if alike else ""),
+        hint="a temporary name: wait for the program that gave it" if alike else "",
+    )
 
 
 async def wait(context: Context, wanted: list[Found], deadline_s: float) -> int:
@@ -125,10 +152,19 @@ def _judge(c: Connection, node: Node, seen: _Seen) -> None:
         case DraftState.REFUSED:
             seen.stuck.append(f"not uploaded: {path}: {node.draft.error}")
         case DraftState.SCRATCH:
-            seen.stuck.append(f"not uploaded: {path}: it has a temporary name")
+            seen.stuck.append(f"not uploaded: {path}: {_why_scratch(path)}")
         case _:
             # It is there, or stays on this machine.
             pass
+
+
+def _why_scratch(path: str) -> str:
+    from imgurfs.writing import judge
+
+    directory, _, name = path.rpartition("/")
+    if directory and not judge.is_temporary(name):
+        return f"its directory has a temporary name ({directory!r})"
+    return "it has a temporary name"
 
 
 def _left(state: Opened, seen: _Seen) -> Left:

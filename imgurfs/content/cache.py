@@ -11,9 +11,8 @@ fsync, rename) say that they are there. After a crash the sidecar tells less tha
 file holds, never more; a file without a sidecar is removed. Dropping goes the other way
 round: sidecar first, then the bytes.
 
-One process owns the directory (``flock``). A second one - another mount of the same
-account - works without a disk cache rather than trusting files that change under it,
-and takes over when the first one ends.
+One process owns the directory (a lock file). A second one works without a disk cache
+rather than trusting files that change under it, and takes over when the first ends.
 
 Concurrency: the fields of :class:`CachedFile` change on the trio thread only; file
 system calls run in the executor's DISK lane, on descriptors that stay open as long as
@@ -25,6 +24,7 @@ from __future__ import annotations
 import logging
 import os
 import re
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -87,11 +87,12 @@ class ContentCache:
         self._clock = clock
         self._lock = lock
         self._usage = usage
+        #: Tells which images are never evicted.
+        self.pinned: Callable[[], Collection[ImageId]] = frozenset
         self._files: dict[ImageId, CachedFile] = {}
         self._evicting = trio.Lock()
         self._evicted = 0
-        self._is_warned = False
-        self._is_taking_over = False
+        self._is_warned = self._is_taking_over = False
 
     def __repr__(self) -> str:
         return f"<ContentCache {self.directory} {self.statistics()}>"
@@ -271,22 +272,23 @@ class ContentCache:
         return True
 
     async def drop(self, file: CachedFile) -> None:
-        """Forget the content of a held file: it turned out to be something else."""
+        """Forget the content of a held file: it was something else."""
         async with file.lock:
             await self._drop(file)
 
     async def evict(self) -> None:
-        """If over the bound, remove what was used longest ago and nobody holds."""
+        """If over the bound, remove what was used longest ago, not held, not pinned."""
         async with self._evicting:
             if self._total_bytes() <= self._size_bytes_max:
                 return
             excess_bytes = self._total_bytes() - int(self._size_bytes_max * _EVICT_TO)
+            pinned = self.pinned()
             for image_id in sorted(
                 self._usage, key=lambda key: self._usage[key].used_at
             ):
                 if excess_bytes <= 0:
                     return
-                if image_id in self._files:
+                if image_id in self._files or image_id in pinned:
                     continue
                 excess_bytes -= self._usage.pop(image_id).size_bytes
                 self._evicted += 1

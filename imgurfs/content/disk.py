@@ -1,7 +1,8 @@
 """The file system calls of the read cache: blocking, and without any decision.
 
 Called through the executor's DISK lane by ``content.cache``, which says what they are
-for and in which order; nobody else uses them. Every one raises OSError.
+for and in which order; else only ``imgurfs cache`` looks and removes. Every one raises
+OSError.
 """
 
 from __future__ import annotations
@@ -149,6 +150,20 @@ def adopt(path: Path, source: Path, sidecar: Sidecar) -> int:
         os.close(fd)
         raise
     return fd
+
+
+def look(directory: Path) -> dict[ImageId, int]:
+    """Return the images there and their bytes on disk; change nothing.
+
+    Another process may be using the directory.
+    """
+    found: dict[ImageId, int] = {}
+    with contextlib.suppress(FileNotFoundError):
+        for sidecar in directory.glob(f"*/*{_SIDECAR_SUFFIX}"):
+            path = sidecar.with_name(sidecar.name.removesuffix(_SIDECAR_SUFFIX))
+            with contextlib.suppress(FileNotFoundError):
+                found[ImageId(path.name)] = path.stat().st_blocks * 512
+    return found
 
 
 def scan(directory: Path) -> dict[ImageId, Usage]:

@@ -15,7 +15,7 @@ There is room for ``size_bytes_max`` bytes, and never for the last ``reserve_byt
 the disk: the database on it must be able to say what happened. A write that does not
 fit is refused as a whole, before anything of it is kept.
 
-Concurrency: one process owns the directory (``flock``). The fields of
+Concurrency: one process owns the directory (a lock file). The fields of
 :class:`SpoolFile` change on the trio thread only; file system calls run in the
 executor's DISK lane, except those that the page cache answers at once.
 """

@@ -1,7 +1,7 @@
 """The file system calls of the spool: blocking, and without any decision.
 
 Called on worker threads by ``content.spool``, which says what they are for and in which
-order; nobody else uses them. Every one raises OSError.
+order; ``imgurfs status`` scans, nobody else uses them. Every one raises OSError.
 """
 
 from __future__ import annotations
@@ -139,10 +139,12 @@ def scan(directory: Path) -> dict[str, int]:
     found: dict[str, int] = {}
     with os.scandir(directory) as entries:
         for entry in entries:
-            if SPOOL_NAME.fullmatch(entry.name) and entry.is_file(
-                follow_symlinks=False
-            ):
-                found[entry.name] = entry.stat(follow_symlinks=False).st_size
+            if not SPOOL_NAME.fullmatch(entry.name):
+                continue
+            # Another process may be removing it this moment.
+            with contextlib.suppress(FileNotFoundError):
+                if entry.is_file(follow_symlinks=False):
+                    found[entry.name] = entry.stat(follow_symlinks=False).st_size
     return found
 
 

@@ -1,4 +1,4 @@
-"""Reading the content cache from outside: the digest of an image that is in it whole.
+"""Reading the content cache from outside: whether an image is in it whole, its digest.
 
 The process that sends need not be the one that has the cache, so nothing is locked,
 kept or changed here: the sidecar is read before and after the bytes, and only when it
@@ -37,6 +37,13 @@ def digest_of(directory: Path, image_id: ImageId, size_bytes: int) -> bytes:
         return b""
     # Content that turned out to be something else is dropped, its sidecar first.
     return digest.digest() if not left and _is_whole(path, size_bytes) else b""
+
+
+def is_here(directory: Path, image_id: ImageId, size_bytes: int) -> bool:
+    """Whether all of an image's bytes are there. Reads no bytes."""
+    if "/" in image_id or image_id.startswith("."):
+        return False
+    return _is_whole(directory / image_id[:2] / image_id, size_bytes)
 
 
 def _is_whole(path: Path, size_bytes: int) -> bool:

@@ -27,7 +27,9 @@ class EmulatorConfig:
     ``albums`` and ``images`` None both means the drawn sample account; otherwise a
     generated account of exactly that many. ``api_url`` and ``cdn_url`` are what links
     and redirects point to, without a trailing slash. ``quirk_changes`` are what differs
-    from the dialect's real quirks; ``quirks`` is the result. Raises ValueError.
+    from the dialect's real quirks; ``quirks`` is the result. ``callback_url`` is what
+    the application has registered; "" lets each request name one, and who names none
+    is sent to ``home_url``. Raises ValueError.
     """
 
     api_url: str = "http://api.imgur.test"
@@ -38,6 +40,8 @@ class EmulatorConfig:
     dialect: Dialect = Dialect.LEGACY
     limits: Limits = field(default=REAL_LIMITS)
     username: str = "sample"
+    callback_url: str = ""
+    home_url: str = "https://imgur.com/"
     token_lifetime_s: int = TOKEN_LIFETIME_S
     large_bytes: int = LARGE_BYTES
     quirk_changes: Mapping[str, Value] = field(default_factory=dict)

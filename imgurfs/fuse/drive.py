@@ -19,6 +19,7 @@ from imgurfs.config import MountConfig
 from imgurfs.content.cache import ContentCache
 from imgurfs.content.fetch import Fetcher
 from imgurfs.executor import Executor
+from imgurfs.fuse.attributes import Ownership
 from imgurfs.fuse.editing import EditingOperations
 from imgurfs.fuse.handles import Handles
 from imgurfs.fuse.invalidation import Invalidator
@@ -29,7 +30,7 @@ from imgurfs.fuse.session import Background
 from imgurfs.fuse.virtual import Maker, VirtualFiles
 from imgurfs.limits import DELETE_GRACE_S
 from imgurfs.model import Image
-from imgurfs.store import entries, meta
+from imgurfs.store import entries, meta, pins
 from imgurfs.store.database import Connection, Database
 from imgurfs.tree.refresh import Listings, Refresher
 from imgurfs.tree.view import View
@@ -66,6 +67,7 @@ class DriveOptions:
     is_read_only: bool = False
     virtual: Mapping[str, Maker] = field(default_factory=dict)
     deadlines: Deadlines = field(default_factory=Deadlines)
+    ownership: Ownership = field(default_factory=Ownership)
     readdir_reply: ReaddirReply = pyfuse3.readdir_reply
 
 
@@ -81,12 +83,7 @@ def open_drive(
 ) -> Iterator[Drive]:
     """Open cache and spool, build a drive over them, and close them at the end."""
     with contextlib.ExitStack() as stack:
-        cache = ContentCache.open(
-            options.cache_dir,
-            size_bytes_max=options.cache_bytes_max,
-            executor=executor,
-            clock=clock,
-        )
+        cache = _open_cache(options, db, clock=clock, executor=executor)
         stack.callback(cache.close)
         refresher = Refresher(db=db, api=api, clock=clock)
         fetcher = Fetcher(
@@ -119,6 +116,7 @@ def open_drive(
             albums_of=lambda inode: entries.albums_of(db.reader, inode),
             on_damage=db.suspect,
             deadlines=options.deadlines,
+            ownership=options.ownership,
             readdir_reply=options.readdir_reply,
         )
         background: tuple[Background, ...] = (fetcher.run, refresher.run)
@@ -129,6 +127,20 @@ def open_drive(
             operations = EditingOperations(rooms, writer, make_durable=make_durable)
             background += (writer.run,)
         yield Drive(operations, refresher, writer, background, invalidator)
+
+
+def _open_cache(
+    options: DriveOptions, db: Database, *, clock: Clock, executor: Executor
+) -> ContentCache:
+    """Open the content cache, which keeps what the user has pinned."""
+    cache = ContentCache.open(
+        options.cache_dir,
+        size_bytes_max=options.cache_bytes_max,
+        executor=executor,
+        clock=clock,
+    )
+    cache.pinned = lambda: pins.image_ids(db.reader)
+    return cache
 
 
 class _SizeLearner:

@@ -15,6 +15,7 @@ from imgurfs.errors import ImgurfsError
 ERRNOS: Final[dict[type[ImgurfsError], int]] = {
     # The user can mend it.
     errors.UsageError: errno.EINVAL,
+    errors.ForeignAnswerError: errno.EINVAL,
     errors.ConfigError: errno.EINVAL,
     errors.AccountMismatchError: errno.EACCES,
     errors.LoginNeededError: errno.EACCES,
@@ -25,6 +26,7 @@ ERRNOS: Final[dict[type[ImgurfsError], int]] = {
     errors.DatabaseError: errno.EIO,
     errors.DatabaseNewerError: errno.EIO,
     errors.DatabaseDamagedError: errno.EIO,
+    errors.DatabaseFullError: errno.ENOSPC,
     errors.DatabaseBusyError: errno.EBUSY,
     # Imgur, or the way there.
     errors.NotSentError: errno.ENETUNREACH,

@@ -74,7 +74,7 @@ def prepare(mountpoint: Path, *, forbidden: Sequence[Path]) -> Path:
     path = _resolved(mountpoint)
     mounted = mounted_at(path)
     if mounted is not None:
-        if mounted.type != f"fuse.{SUBTYPE}" or not _is_dead(path):
+        if mounted.type != f"fuse.{SUBTYPE}" or not is_dead(path):
             raise MountpointError(
                 f"{path} is mounted already", hint=f"imgurfs unmount {path}"
             )
@@ -119,7 +119,7 @@ def _check_nesting(path: Path, forbidden: Sequence[Path]) -> None:
             )
 
 
-def _is_dead(path: Path) -> bool:
+def is_dead(path: Path) -> bool:
     """Whether the process behind a FUSE mount has gone.
 
     Not by stat: the kernel remembers attributes longer than the process lives.
@@ -139,6 +139,16 @@ def mounted_at(path: Path) -> Mounted | None:
         place = _unescaped(left.split(" ")[4])
         if place == str(path):
             found = Mounted(place, right.split(" ")[0])  # the last one lies on top
+    return found
+
+
+def places() -> list[Path]:
+    """Return where drives of ours are mounted, by the kernel's table alone."""
+    found = []
+    for line in _MOUNTS.read_text(errors="surrogateescape").splitlines():
+        left, _, right = line.partition(" - ")
+        if right.split(" ")[0] == f"fuse.{SUBTYPE}":
+            found.append(Path(_unescaped(left.split(" ")[4])))
     return found
 
 

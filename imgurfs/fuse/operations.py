@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import dataclasses
 import errno
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -26,7 +25,7 @@ import pyfuse3
 
 from imgurfs.content.fetch import Fetcher
 from imgurfs.errors import ContentGoneError, IsDirectoryError, NotFoundError
-from imgurfs.fuse.attributes import absent, attributes_of
+from imgurfs.fuse.attributes import Ownership, absent, attributes_of
 from imgurfs.fuse.handles import Handles, OpenDirectory, OpenFile
 from imgurfs.fuse.names import name_to_find
 from imgurfs.fuse.requests import Deadlines, Wait, request
@@ -63,6 +62,7 @@ class Rooms:
     #: Takes note that the database turned out to be damaged.
     on_damage: Callable[[], None]
     deadlines: Deadlines
+    ownership: Ownership
     readdir_reply: ReaddirReply = pyfuse3.readdir_reply
 
 
@@ -79,15 +79,13 @@ class Operations(pyfuse3.Operations):
         self._rooms = rooms
         self._view = rooms.view
         self._files = rooms.files
-        self._uid = os.getuid()
-        self._gid = os.getgid()
 
     def _attributes(self, node: Node) -> pyfuse3.EntryAttributes:
         seen = self._files.overlay(node)
-        return attributes_of(seen, uid=self._uid, gid=self._gid)
+        return attributes_of(seen, self._rooms.ownership)
 
     def _virtual_attributes(self, inode: Inode) -> pyfuse3.EntryAttributes:
-        return self._rooms.virtual.attributes(inode, uid=self._uid, gid=self._gid)
+        return self._rooms.virtual.attributes(inode, self._rooms.ownership)
 
     def _node(self, inode: Inode) -> Node:
         """Return what an inode is, also when only an open file knows it any more."""

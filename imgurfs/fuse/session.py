@@ -23,7 +23,7 @@ from typing import Final
 import pyfuse3
 import trio
 
-from imgurfs import limits
+from imgurfs import limits, privileges
 from imgurfs.errors import UnavailableError
 from imgurfs.executor import Executor, ThreadLane
 from imgurfs.fuse.mountpoint import SUBTYPE
@@ -42,9 +42,13 @@ _UNSAFE_IN_OPTION: Final = re.compile(r"[^A-Za-z0-9_.-]")
 
 @dataclass(frozen=True, slots=True)
 class MountOptions:
-    """How the kernel sees the mount; ``account_name`` is shown by ``df``."""
+    """How the kernel sees the mount; ``account_name`` is shown by ``df``.
+
+    ``source`` is shown instead, as it is: mount(8) knows a mount by it.
+    """
 
     account_name: str
+    source: str = ""
     allow_other: bool = False
     is_read_only: bool = False
 
@@ -55,7 +59,7 @@ class MountOptions:
         """
         safe_name = _UNSAFE_IN_OPTION.sub("_", self.account_name)
         options = {
-            f"fsname=imgur:{safe_name}",
+            f"fsname={self.source or f'imgur:{safe_name}'}",
             f"subtype={SUBTYPE}",
             "default_permissions",
         }
@@ -75,13 +79,15 @@ async def serve(
     notifier: Notifier,
     background: Sequence[Background] = (),
     on_ready: Callable[[], None] | None = None,
+    drop_privileges: bool = False,
 ) -> None:
     """Mount, serve until told to stop, unmount.
 
     ``mountpoint`` comes from :func:`imgurfs.fuse.mountpoint.prepare`. ``background``
     tasks run as long as the mount does; ``on_ready`` is called once the mounted drive
-    has answered. Raises UnavailableError when mounting fails or the drive does not
-    answer, and whatever a background task raises.
+    has answered. With ``drop_privileges`` the process gives up what it needed to mount,
+    and with it the right to unmount: somebody else has to. Raises UnavailableError when
+    mounting fails or the drive does not answer, and whatever a background task raises.
     """
     with trio.open_signal_receiver(*_SIGNALS) as signals:
         async with trio.open_nursery() as nursery:
@@ -90,10 +96,13 @@ async def serve(
                 await nursery.start(task)
             _mount(mountpoint, operations, options)
             try:
+                if drop_privileges:
+                    _drop_privileges()
                 async with _serving() as ended:
                     await _wait_until_answering(mountpoint, executor)
                     logger.info("%s is mounted", mountpoint)
                     notifier.ready()
+                    notifier.status(f"mounted on {mountpoint}")
                     if on_ready is not None:
                         on_ready()
                     await ended.wait()
@@ -114,6 +123,14 @@ def _mount(mountpoint: Path, operations: Operations, options: MountOptions) -> N
             f"{mountpoint} could not be mounted",
             hint="the line above says why; see also: dmesg",
         ) from error
+
+
+def _drop_privileges() -> None:
+    try:
+        privileges.drop()
+    except OSError as error:
+        # A drive that may do more than it must is better than none.
+        logger.warning("privileges could not be given up: %s", error.strerror)
 
 
 @contextlib.asynccontextmanager

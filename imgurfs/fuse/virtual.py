@@ -7,7 +7,6 @@ Inode numbers have a bit that no stored one has. Used by ``fuse.operations``.
 
 from __future__ import annotations
 
-import stat
 from collections.abc import Callable, Mapping
 from typing import Final
 
@@ -16,6 +15,7 @@ import pyfuse3
 from imgurfs.clock import Clock
 from imgurfs.errors import NotFoundError
 from imgurfs.executor import Executor, ThreadLane
+from imgurfs.fuse.attributes import Ownership
 from imgurfs.model import Inode
 
 DIRECTORY_NAME: Final = ".imgurfs"
@@ -82,20 +82,15 @@ class VirtualFiles:
         self._sizes[inode] = len(content)
         return content
 
-    def attributes(
-        self, inode: Inode, *, uid: int, gid: int
-    ) -> pyfuse3.EntryAttributes:
+    def attributes(self, inode: Inode, ownership: Ownership) -> pyfuse3.EntryAttributes:
         """Return what the kernel is told; the size is that of the newest content."""
         is_directory = inode == _DIRECTORY
         if not is_directory:
             self._name(inode)
-        mode = stat.S_IFDIR | 0o555 if is_directory else stat.S_IFREG | 0o444
         attributes = pyfuse3.EntryAttributes()
         attributes.st_ino = pyfuse3.InodeT(inode)
-        attributes.st_mode = pyfuse3.ModeT(mode)
+        ownership.give(attributes, is_file=not is_directory, is_fixed=True)
         attributes.st_nlink = 2 if is_directory else 1
-        attributes.st_uid = uid
-        attributes.st_gid = gid
         attributes.st_size = self._sizes.get(inode, 0)
         now_ns = int(self._clock.now() * _NS_PER_S)
         attributes.st_atime_ns = now_ns

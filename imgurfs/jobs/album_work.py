@@ -17,7 +17,7 @@ import msgspec
 from imgurfs import limits
 from imgurfs.budget import Grant
 from imgurfs.errors import ForbiddenError, ImgurfsError, NotFoundError
-from imgurfs.jobs import content, drive, queueing, settle
+from imgurfs.jobs import content, drive, placing, queueing, settle
 from imgurfs.jobs.album_calls import AddImages, RemoveImages, SetImages, cheapest
 from imgurfs.jobs.placing import adopt_album
 from imgurfs.jobs.queueing import (
@@ -35,7 +35,8 @@ log = logging.getLogger(__name__)
 
 #: An album that still receives pictures is checked when the last has arrived.
 _STILL_FILLING_S = 600.0
-#: An image that waits to be deleted leaves its albums by that; this often we look.
+#: An image that waits to be deleted leaves its albums by that, which wakes us; this
+#: often we look all the same.
 _DELETED_PAUSE_S = 60.0
 
 
@@ -112,11 +113,12 @@ class AlbumWorker:
             )
         if not adds and not removes:
             if wanted:
-                is_deleted = any(self._is_deleted(m.image_id) for m in wanted)
+                going = [m.image_id for m in wanted if _is_deleted(reader, m.image_id)]
                 return Later(
-                    _DELETED_PAUSE_S if is_deleted else limits.ALBUM_QUIET_S,
-                    "images have to be in their new albums, or deleted, first",
+                    _DELETED_PAUSE_S if going else limits.ALBUM_QUIET_S,
+                    placing.NOT_LEFT_YET,
                     is_usual=True,
+                    is_still=lambda c: all(_is_deleted(c, one) for one in going),
                 )
             return self._finished(job)
         is_repeated = any(m.tries for m in (*adds, *removes))
@@ -225,7 +227,7 @@ class AlbumWorker:
         One that is about to be deleted leaves by that.
         """
         reader = self._db.reader
-        if self._is_deleted(image_id):
+        if _is_deleted(self._db.reader, image_id):
             return False
         if any(m.state is Place.ADDING for m in membership.of_image(reader, image_id)):
             return False
@@ -244,10 +246,6 @@ class AlbumWorker:
             return False
         unborn = drive.homes(self._db.reader, node.inode).unborn
         return any(drive.is_being_created(self._db.reader, one) for one in unborn)
-
-    def _is_deleted(self, image_id: ImageId) -> bool:
-        key = queueing.delete_key(image_id)
-        return outbox.by_key(self._db.reader, key) is not None
 
     def _fresh_members(
         self, album_id: AlbumId, rows: list[Membership]
@@ -374,3 +372,8 @@ class AlbumWorker:
 
 def _post(job: Job) -> RequestClass:
     return RequestClass(RequestKind.CHANGE, job.lane, is_post=True)
+
+
+def _is_deleted(c: Connection, image_id: ImageId) -> bool:
+    """Whether an image waits for its deletion."""
+    return outbox.by_key(c, queueing.delete_key(image_id)) is not None

@@ -23,7 +23,7 @@ from imgurfs.errors import (
     NotSentError,
     SourceChangedError,
 )
-from imgurfs.jobs import outcome, queueing, verdict
+from imgurfs.jobs import drive_names, outcome, queueing, verdict
 from imgurfs.jobs.steps import Later, Ready, Resolved, Tools
 from imgurfs.jobs.work import Worker
 from imgurfs.store.outbox import Job
@@ -102,7 +102,7 @@ class Attempts:
         with trio.CancelScope(shield=True):
             await self._db.write(write)
         crashpoints.reach("settled")
-        text = queueing.describe(claimed)
+        text = self._what(claimed)
         self.done.append(text)
         self.progressed_at = self._clock.now()
         log.info("done: %s", text)
@@ -114,17 +114,26 @@ class Attempts:
             await self._db.write(
                 lambda c: step.write(c) if outcome.is_queued(c, job) else None
             )
-            log.info("%s: not needed: %s", queueing.describe(job), step.text)
+            log.info("%s: not needed: %s", self._what(job), step.text)
             self.progressed_at = self._clock.now()
             if self._on_settled is not None:
                 self._on_settled(job)
             return
-        until = self._clock.now() + step.wait_s
+        now = self._clock.now()
         level = logging.DEBUG if step.is_usual else logging.WARNING
-        log.log(level, "%s: held: %s", queueing.describe(job), step.reason)
+        log.log(level, "%s: held: %s", self._what(job), step.reason)
         await self._db.write(
-            lambda c: outcome.requeue(c, job, until, step.reason, is_counted=False)
+            lambda c: outcome.requeue(
+                c,
+                job,
+                now + (step.wait_s if step.is_still(c) else 0.0),
+                step.reason,
+                is_counted=False,
+            )
         )
+
+    def _what(self, job: Job) -> str:
+        return drive_names.what(self._db.reader, job)
 
     async def _claim(self, job: Job, ready: Ready, grant: Grant) -> Job | None:
         claimed = await self._db.write(
@@ -177,7 +186,7 @@ class Attempts:
                 now + verdict.backoff_s(limits.JOB_ATTEMPTS_MAX, self._rng),
                 is_counted=False,
             )
-        text = f"{queueing.describe(job)}: {error.message}"
+        text = f"{self._what(job)}: {error.message}"
         is_dead = await self._db.write(
             lambda c: outcome.fail(
                 c,
@@ -204,8 +213,8 @@ class Attempts:
                 self._quarantine_s,
             )
         else:
-            # Waiting for the budget is what it is for.
-            is_usual = isinstance(error, BudgetError)
+            # Waiting for the budget is what it is for; a login is asked for elsewhere.
+            is_usual = isinstance(error, BudgetError) or self.fatal is not None
             level = logging.INFO if is_usual else logging.WARNING
             log.log(level, "%s (again later)", text)
 

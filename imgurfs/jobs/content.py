@@ -45,7 +45,7 @@ def candidates(c: Connection, digest: bytes) -> Iterator[ImageId]:
         if node is not None and node.image is not None and node.image.id not in seen:
             seen.add(node.image.id)
             yield node.image.id
-    for image_id, name in nodes.images_named_like(c, f"~{part}"):
+    for image_id, name in nodes.images_marked(c, part):
         found = parse_marker(name)
         if found is not None and found.content == part and image_id not in seen:
             seen.add(image_id)

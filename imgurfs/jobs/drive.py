@@ -11,14 +11,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Final
 
-from imgurfs.jobs import queueing
+from imgurfs.jobs import drive_texts, queueing
 from imgurfs.jobs.queueing import (
     DRIVE,
     CreateAlbumPayload,
     DeleteAlbumPayload,
     DeleteImagePayload,
-    UpdateAlbumPayload,
-    UpdateImagePayload,
     UploadPayload,
 )
 from imgurfs.model import ROOT_INODE, AlbumId, ImageId, Inode, Lane
@@ -249,6 +247,7 @@ def restore(
     if node is None or node.image is None or not node.is_hidden:
         return
     edits.show_again(c, node.inode)
+    drive_texts.tell_again(c, node, now=now)
     for parent, name in places:
         _give_name(c, Inode(parent), node.inode, image_id, name, now=now)
     if not entries.entries_of(c, node.inode):
@@ -358,21 +357,9 @@ def called_off(c: Connection, job: Job, reason: str, *, now: float) -> None:
             deletion = queueing.decode(job, DeleteImagePayload)
             restore(c, deletion.image_id, deletion.places, now=now)
         case queueing.UPDATE_IMAGE | queueing.UPDATE_ALBUM:
-            _let_title_go(c, job, now=now)
+            drive_texts.let_go(c, job, now=now)
         case _:
             pass  # wishes: a listing tells what came of them
-
-
-def _let_title_go(c: Connection, job: Job, *, now: float) -> None:
-    """Believe listings again about what something is called."""
-    if job.kind == queueing.UPDATE_IMAGE:
-        image = queueing.decode(job, UpdateImagePayload)
-        node = entries.node_of_image(c, image.image_id)
-    else:
-        album = queueing.decode(job, UpdateAlbumPayload)
-        node = entries.node_of_album(c, album.album_id)
-    if node is not None:
-        edits.hold_title(c, node.inode, until=now)
 
 
 def _stays_here(

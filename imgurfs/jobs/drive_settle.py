@@ -12,14 +12,13 @@ from dataclasses import replace
 
 import msgspec
 
-from imgurfs.jobs import content, drive, queueing
+from imgurfs.jobs import content, drive, drive_texts, queueing
 from imgurfs.jobs.queueing import (
     DRIVE,
     CreateAlbumPayload,
     DeleteAlbumPayload,
     DeleteImagePayload,
     UpdateAlbumPayload,
-    UpdateImagePayload,
     UploadPayload,
 )
 from imgurfs.model import ROOT_INODE, Album, AlbumId, Image, ImageId, Inode
@@ -38,7 +37,6 @@ from imgurfs.store.drafts import DraftState
 from imgurfs.store.entries import Node
 from imgurfs.store.membership import Place
 from imgurfs.store.outbox import Job
-from imgurfs.tree import naming
 
 # --- Uploads -----------------------------------------------------------------
 
@@ -87,7 +85,7 @@ def _assign(
         _delete(c, image.id, payload, now=now)
     else:
         _place(c, payload, homes, image.id, now=now)
-        _tell_names(c, payload, node, image.id, now=now)
+        drive_texts.tell_names(c, payload, node, image.id, now=now)
     for old in {before.id, replaced} - {image.id, ImageId("")}:
         _retire(c, old, payload, now=now)
 
@@ -142,43 +140,19 @@ def _place(
             entries.count_images(c, inode, 1, cover=image_id)
         elif membership.want(c, album_id, image_id, now=now):
             queueing.queue_members(c, album_id, now=now)
+    _leave_others(c, homes, image_id, now=now)
+
+
+def _leave_others(
+    c: Connection, homes: drive.Homes, image_id: ImageId, *, now: float
+) -> None:
+    """Wish an image out of the albums it is not shown in."""
     wanted = {album_id for _, album_id in homes.albums}
     for one in membership.of_image(c, image_id):
         if one.album_id in wanted or one.state is Place.GONE:
             continue
         if membership.unwant(c, one.album_id, image_id, now=now):
             queueing.queue_members(c, one.album_id, now=now)
-
-
-def _tell_names(
-    c: Connection,
-    payload: UploadPayload,
-    before: Node,
-    image_id: ImageId,
-    *,
-    now: float,
-) -> None:
-    """Queue what it is called, as far as that was not sent with it."""
-    assert before.image is not None
-    names = [name for _, name, _ in entries.entries_of(c, before.inode)]
-    wanted, description = before.image.title, before.image.description or None
-    if not wanted and payload.name and payload.name not in names:
-        wanted = _title_of(names[0])
-    title = wanted if wanted != payload.title else None
-    if title is None and description is None:
-        return
-    edits.hold_title(
-        c, before.inode, title=title, description=description, until=edits.PENDING
-    )
-    texts = UpdateImagePayload(image_id, title=title, description=description)
-    queueing.queue_update_image(c, texts, now=now)
-
-
-def _title_of(name: str) -> str:
-    """Return the title of a name that people gave; "" for one that a program did."""
-    title = naming.title_of(name)
-    is_typed = title != name and not name.startswith(".")
-    return title if is_typed else ""
 
 
 def found(
@@ -206,11 +180,14 @@ def found(
     drive.take_over_times(c, node, image)
     if image.is_hidden:
         edits.show_again(c, image.inode)
+        drive_texts.tell_again(c, image, now=now)
     edits.set_digest(c, image.inode, digest)
     for parent, name, _ in entries.entries_of(c, inode):
         edits.drop_entry(c, parent, inode)
         edits.add_entry(c, parent, image.inode, name)
         drive.enter(c, parent, known, now=now)
+    # One that had lost its last name may still be in the albums it had them in.
+    _leave_others(c, drive.homes(c, image.inode), known, now=now)
     old = {node.image.id, draft.replaces if draft else ImageId("")}
     if draft is not None:
         drafts.drop(c, inode)

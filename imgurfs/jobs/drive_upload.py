@@ -104,7 +104,14 @@ class DriveUploads:
             )
         is_coming = [drive.is_being_created(reader, one) for one in homes.unborn]
         if not homes.albums and any(is_coming):
-            return Later(_ALBUM_PAUSE_S, "its album is being created", is_usual=True)
+            return Later(
+                _ALBUM_PAUSE_S,
+                "its album is being created",
+                is_usual=True,
+                is_still=lambda c: any(
+                    drive.is_being_created(c, one) for one in homes.unborn
+                ),
+            )
         return None
 
     def _waiting_draft(self, payload: UploadPayload) -> Draft | None:

@@ -191,10 +191,10 @@ def approve(c: Connection) -> int:
 def reject(c: Connection, *, now: float) -> int:
     """Withdraw what is held: the images stay. Return how many there were."""
     held = [job for job in _waiting(c) if job.guard == _HELD]
-    for job in held:
-        withdraw(c, job, now=now, reason="the guard held it and it was rejected")
+    reason = "the guard held it and it was rejected"
+    count = sum(withdraw(c, job, now=now, reason=reason) for job in held)
     _keep(c, {})
-    return len(held)
+    return count
 
 
 def withdraw(c: Connection, job: Job, *, now: float, reason: str) -> bool:

@@ -148,3 +148,11 @@ class Listings:
         """Read one album, and fold nothing. Raises NotFoundError, RemoteError."""
         _, images = await self._api.album(album_id, Lane.INTERACTIVE)
         return [image.id for image in images]
+
+    async def has_image(self, image_id: ImageId) -> bool:
+        """Ask Imgur whether there is such an image. Raises RemoteError."""
+        try:
+            await self._api.image(image_id, Lane.INTERACTIVE)
+        except NotFoundError:
+            return False
+        return True

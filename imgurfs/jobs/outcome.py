@@ -41,7 +41,14 @@ def claim(
 def abandon(c: Connection, job: Job, look_at: float) -> None:
     """Do what recovery would do at the next start, for one job."""
     if job.kind in queueing.REPEATABLE:
-        outbox.requeue(c, job.id, not_before=0.0, error="interrupted", is_counted=False)
+        outbox.requeue(
+            c,
+            job.id,
+            not_before=0.0,
+            error="interrupted",
+            is_counted=False,
+            is_doubtful=job.kind == queueing.DELETE_IMAGE,
+        )
         return
     error = "the program stopped while it was sent"
     _hold(c, job, error=error, look_at=look_at)
@@ -54,7 +61,12 @@ def requeue(
     current = outbox.job(c, job.id)
     if current is not None and current.state in ("queued", "sending"):
         outbox.requeue(
-            c, job.id, not_before=not_before, error=error, is_counted=is_counted
+            c,
+            job.id,
+            not_before=not_before,
+            error=error,
+            is_counted=is_counted,
+            is_doubtful=is_counted and job.kind == queueing.DELETE_IMAGE,
         )
 
 
@@ -79,7 +91,8 @@ def fail(
                 is_counted=decision.is_counted,
             )
         case verdict.GiveUp():
-            requeue(c, job, now, error.message, is_counted=False)
+            # What is wrong is not the job's, and is told once, for all of them.
+            requeue(c, job, now, "", is_counted=False)
         case verdict.Hold():
             _hold(c, job, error=error.message, look_at=look_at)
         case verdict.Bury():

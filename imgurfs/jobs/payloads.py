@@ -47,6 +47,8 @@ REPEATABLE: Final = frozenset(
 
 #: Stands where a job's folder does when it comes from the drive, which is none.
 DRIVE: Final = FolderId(0)
+#: The folder of copies of what was uploaded by hand (:mod:`imgurfs.jobs.by_hand`).
+BY_HAND: Final = FolderId(-1)
 
 
 class Sent(msgspec.Struct, frozen=True):
@@ -68,6 +70,8 @@ class UploadPayload(msgspec.Struct, frozen=True):
     With ``dedupe`` content that is an image already is not sent. ``album_id`` is the
     album that the last attempt named, ``sent`` what it sent.
 
+    ``image_title`` is what the image is to be called, "" for nothing.
+
     From the drive (``folder`` is :data:`DRIVE`): ``path`` is the file in the spool,
     ``inode`` whose content it is. Where it belongs, under which name and what it
     replaces is then told by the tree at the time of sending, not here; ``name`` is the
@@ -87,6 +91,7 @@ class UploadPayload(msgspec.Struct, frozen=True):
     sent: Sent | None = None
     inode: int = 0
     name: str = ""
+    image_title: str = ""
 
 
 class CreateAlbumPayload(msgspec.Struct, frozen=True):
@@ -165,13 +170,14 @@ def decode(job: Job, kind: type[P]) -> P:
 
 
 def describe(job: Job) -> str:
-    """Return what a job is about, in a few words for messages."""
+    """Return what a job is about, in a few words for messages.
+
+    ``jobs.drive_names`` knows what it is called on the drive.
+    """
     match job.kind:
         case "upload":
             upload = decode(job, UploadPayload)
-            if is_from_drive(upload) and upload.name:
-                return f"upload {upload.name}"
-            return f"upload {upload.path.decode('utf-8', 'backslashreplace')}"
+            return f"upload {_path_text(upload)}"
         case "create_album":
             title = decode(job, CreateAlbumPayload).title
             return f"create album {title!r}"
@@ -192,6 +198,15 @@ def describe(job: Job) -> str:
             return f"delete image {image}"
         case _:
             return f"{job.kind} (job {job.id})"
+
+
+def _path_text(upload: UploadPayload) -> str:
+    path = upload.path
+    if is_from_drive(upload):
+        return upload.name or "a file of the drive"
+    if upload.folder == BY_HAND:
+        path = path.rpartition(b"/")[2]
+    return path.decode("utf-8", "backslashreplace")
 
 
 def _described(what: str, texts: UpdateAlbumPayload | UpdateImagePayload) -> str:

@@ -7,6 +7,7 @@ to be sent for it is queued in the same transaction.
 from __future__ import annotations
 
 import logging
+from typing import Final
 
 from imgurfs.jobs import queueing
 from imgurfs.jobs.queueing import CreateAlbumPayload
@@ -18,6 +19,8 @@ from imgurfs.store.synced import FolderId
 
 log = logging.getLogger(__name__)
 
+#: What the changes of an album wait for; a deletion wakes them.
+NOT_LEFT_YET: Final = "images have to be in their new albums, or deleted, first"
 #: Creations of one album that Imgur refused before its images stay without one.
 _ALBUM_REFUSALS_MAX = 3
 

@@ -11,6 +11,7 @@ import msgspec
 
 from imgurfs import limits
 from imgurfs.jobs.payloads import (
+    BY_HAND,
     CREATE_ALBUM,
     DELETE_ALBUM,
     DELETE_IMAGE,
@@ -51,6 +52,7 @@ from imgurfs.store.outbox import JobState
 from imgurfs.store.synced import FolderId
 
 __all__ = [
+    "BY_HAND",
     "CREATE_ALBUM",
     "DELETE_ALBUM",
     "DELETE_IMAGE",
@@ -319,6 +321,7 @@ def recover(c: Connection, *, now: float, quarantine_s: float) -> int:
     lost = outbox.recover(
         c,
         repeatable=REPEATABLE,
+        doubtful=[DELETE_IMAGE],
         error="the program stopped while it was sent",
         look_at=now + quarantine_s,
     )

@@ -17,7 +17,7 @@ import logging
 
 from imgurfs import crashpoints, limits
 from imgurfs.errors import ForbiddenError, NotFoundError
-from imgurfs.jobs import drive_settle, queueing, settle
+from imgurfs.jobs import drive_names, drive_settle, queueing, settle
 from imgurfs.jobs.placing import is_taken
 from imgurfs.jobs.queueing import CreateAlbumPayload, UploadPayload
 from imgurfs.jobs.steps import Tools, Write
@@ -90,6 +90,8 @@ class Resolver:
                 taken.add(image.id)
                 await self._adopt_image(job, image)
                 resolved += 1
+            elif job in jobs and meta.is_anonymous(self._db.reader):
+                await self._ask([job], _nobody_lists(job))
             elif job in jobs:
                 resolved += await self._not_found(job)
         return resolved
@@ -111,7 +113,9 @@ class Resolver:
         if not queueing.is_from_drive(payload):
             record = await self._record(payload, image)
         settled = _uploaded(job, payload, image, record, now=self._clock.now())
-        log.info("found: %s is image %s", queueing.describe(job), image.id)
+        log.info(
+            "found: %s is image %s", drive_names.what(self._db.reader, job), image.id
+        )
         await self._db.write(lambda c: settled(c) if _is_unknown(c, job) else None)
         if self._on_settled is not None:
             self._on_settled(job)
@@ -137,7 +141,9 @@ class Resolver:
             )
 
         if is_proven:
-            log.info("not found: %s is sent again", queueing.describe(job))
+            log.info(
+                "not found: %s is sent again", drive_names.what(self._db.reader, job)
+            )
         return await self._db.write(write)
 
     # --- Albums -------------------------------------------------------------------
@@ -208,7 +214,9 @@ class Resolver:
 
     async def _adopt_album(self, job: Job, album: Album) -> None:
         settled = happened_as(job, album, now=self._clock.now())
-        log.info("found: %s is album %s", queueing.describe(job), album.id)
+        log.info(
+            "found: %s is album %s", drive_names.what(self._db.reader, job), album.id
+        )
         await self._db.write(lambda c: settled(c) if _is_unknown(c, job) else None)
 
     async def _ask(self, jobs: list[Job], text: str) -> None:
@@ -256,6 +264,16 @@ def is_bound(c: Connection, image: Image) -> bool:
     marker = str(parse_marker(image.name))
     made = outbox.results(c, kind=queueing.UPLOAD, marker=marker)
     return f'{{"image":"{image.id}"}}' in made
+
+
+def _nobody_lists(job: Job) -> str:
+    """Return what to ask the user about an anonymous upload whose answer is lost."""
+    return (
+        "the answer was lost, and Imgur lists nothing of uploads without an account:"
+        f" send it again ('imgurfs queue resolve {job.id} --did-not-happen'; it may"
+        " then be on Imgur twice) or, if you know which image it is,"
+        f" 'imgurfs queue resolve {job.id} --happened ID'"
+    )
 
 
 def _is_unknown(c: Connection, job: Job) -> bool:

@@ -16,7 +16,7 @@ import trio
 
 from imgurfs import limits
 from imgurfs.budget import Grant
-from imgurfs.jobs import queueing
+from imgurfs.jobs import drive_names
 from imgurfs.jobs.steps import Later, Progress, Tools
 from imgurfs.marker import Marker, make_marker, name_with_marker, parse_marker
 from imgurfs.model import AlbumId, Image, JobId
@@ -108,7 +108,7 @@ class Sender:
         told = self._on_progress
         if told is None:
             return None
-        text = queueing.describe(job)
+        text = drive_names.what(self._db.reader, job)
         return lambda sent: told(Progress(job.id, text, sent, size_bytes))
 
     async def _check_echo(self, image: Image, name: str) -> None:

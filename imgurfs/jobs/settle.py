@@ -13,7 +13,7 @@ import msgspec
 
 from imgurfs import limits
 from imgurfs.errors import ForbiddenError, ImgurfsError, NotFoundError
-from imgurfs.jobs import drive, placing, queueing
+from imgurfs.jobs import by_hand, drive, placing, queueing
 from imgurfs.jobs.queueing import (
     CreateAlbumPayload,
     DeleteAlbumPayload,
@@ -67,6 +67,7 @@ def upload(
             c, payload.folder, payload.directory, payload.title, image.id, now=now
         )
     _retire_replaced(c, payload, image.id, now)
+    by_hand.let_go(c, payload.folder, payload.directory)
     outbox.finish(c, job.id, now=now, result=_result(image=image.id))
 
 
@@ -83,6 +84,7 @@ def bind(
         now=now,
     )
     _retire_replaced(c, payload, record.image_id, now)
+    by_hand.let_go(c, payload.folder, payload.directory)
     outbox.cancel(c, job.id, now=now, reason=reason)
 
 
@@ -155,6 +157,8 @@ def reject_upload(
     if album is not None and isinstance(error, NotFoundError | ForbiddenError):
         forget_album(c, album, now=None)
         return True
+    if payload.folder == queueing.BY_HAND:
+        return False  # it never changes: the rejected job says all there is
     skipped = SkippedFile(
         path=record.path,
         size_bytes=record.size_bytes,
@@ -178,6 +182,7 @@ def create(
     )
     membership.there(c, album.id, payload.images, now=now)
     _place_all(c, payload, now)
+    by_hand.let_go(c, payload.folder, payload.directory)
     queueing.queue_verify(c, album.id, now=now)
     notices.drop(c, f"album:{payload.folder}:{payload.directory.hex()}")
     outbox.finish(c, job.id, now=now, result=_result(album=album.id))
@@ -186,6 +191,7 @@ def create(
 def adopted(c: Connection, job: Job, payload: CreateAlbumPayload, now: float) -> None:
     """Put the images into the album that exists (and is bound) instead."""
     _place_all(c, payload, now)
+    by_hand.let_go(c, payload.folder, payload.directory)
     outbox.cancel(c, job.id, now=now, reason="the account has an album of this title")
 
 
@@ -288,6 +294,7 @@ def delete(
     parents = [Inode(parent) for parent, _ in payload.places]
     changes.image_deleted(c, payload.image_id, now=now, parents=parents)
     membership.drop_image(c, payload.image_id)
+    outbox.wake(c, kind=queueing.MEMBERS, error=placing.NOT_LEFT_YET, now=now)
     for folder, path in synced.paths_of(c, payload.image_id):
         file = synced.file(c, folder, path)
         assert file is not None

@@ -155,6 +155,10 @@ class Account(Protocol):
         """Ask what is in an album, and change nothing here. Raises NotFoundError."""
         ...
 
+    async def has_image(self, image_id: ImageId) -> bool:
+        """Ask whether there is such an image. Raises RemoteError."""
+        ...
+
     async def newest(self, *, since: float) -> list[Image]:
         """Read the images of the account that are not older than an epoch."""
         ...
@@ -177,6 +181,7 @@ class Tools:
     ``names`` is the account's setting of that name. ``is_name_title``: visitors see
     what files are called on the drive. ``delete_grace_s`` is how long an image that was
     replaced on the drive stays. ``cache_dir`` is the content cache's, None for none.
+    After ``quarantine_s`` Imgur is done with a request that was never answered.
     """
 
     db: Database
@@ -190,6 +195,7 @@ class Tools:
     delete_grace_s: float = limits.DELETE_GRACE_S
     is_name_title: bool = True
     names: str = "keep"
+    quarantine_s: float = limits.QUARANTINE_S
     on_progress: Callable[[Progress], None] | None = None
     on_settled: Callable[[Job], None] | None = None
 
@@ -221,11 +227,16 @@ class Resolved:
 
 @dataclass(frozen=True, slots=True)
 class Later:
-    """Not yet: look again after ``wait_s``. ``is_usual``: not worth a warning."""
+    """Not yet: look again after ``wait_s``. ``is_usual``: not worth a warning.
+
+    What ends the reason wakes the job; ``is_still`` tells whether it has ended before
+    the job was put off, when there was nobody to wake.
+    """
 
     wait_s: float
     reason: str
     is_usual: bool = False
+    is_still: Callable[[Connection], bool] = lambda _: True
 
 
 Step: TypeAlias = Ready | Resolved | Later

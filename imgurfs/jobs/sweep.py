@@ -24,7 +24,7 @@ def sweep(c: Connection, *, device: str, now: float, grace_s: float) -> int:
     a complete listing of the account's images.
     """
     groups: dict[str, list[ImageId]] = {}
-    for image_id, name in nodes.images_named_like(c, "~"):
+    for image_id, name in nodes.images_marked(c):
         found = parse_marker(name)
         if found is not None and found.device == device:
             groups.setdefault(str(found), []).append(image_id)

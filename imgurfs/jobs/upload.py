@@ -137,6 +137,7 @@ class UploadWorker:
                 size_bytes=record.size_bytes,
                 name=name,
                 album=album,
+                title=payload.image_title,
                 grant=grant,
             )
             # The image exists: a stop must not lose what we know.

@@ -18,7 +18,7 @@ from imgurfs import limits
 from imgurfs.budget import Grant
 from imgurfs.errors import NotFoundError
 from imgurfs.executor import ThreadLane
-from imgurfs.jobs import disk, drive, queueing, settle
+from imgurfs.jobs import by_hand, disk, drive, queueing, settle
 from imgurfs.jobs.album_work import AlbumWorker
 from imgurfs.jobs.drive_albums import DriveAlbums
 from imgurfs.jobs.drive_upload import DriveUploads
@@ -38,6 +38,7 @@ from imgurfs.jobs.texts import TextWorker
 from imgurfs.jobs.upload import UploadWorker
 from imgurfs.model import ImageId, RequestClass, RequestKind
 from imgurfs.store import entries, outbox, synced
+from imgurfs.store.database import Connection
 from imgurfs.store.outbox import Job
 
 log = logging.getLogger(__name__)
@@ -57,6 +58,7 @@ class Worker:
         self._clock = tools.clock
         self._executor = tools.executor
         self._delete_grace_s = tools.delete_grace_s
+        self._quarantine_s = tools.quarantine_s
         self._sender = Sender(tools)
         self._uploads = UploadWorker(tools, self._sender)
         self._albums = AlbumWorker(tools)
@@ -110,6 +112,49 @@ class Worker:
 
     async def _prepare_delete(self, job: Job, payload: DeleteImagePayload) -> Step:
         uses = synced.paths_of(self._db.reader, payload.image_id)
+        withheld = await self._withheld(job, payload, uses)
+        if job.is_doubtful and isinstance(withheld, Resolved):
+            return await self._look(job, payload, withheld)
+        if withheld is not None:
+            return withheld
+
+        async def send(grant: Grant) -> Write:
+            try:
+                await self._api.delete_image(payload.image_id, job.lane, grant)
+            except NotFoundError:
+                log.info("image %s was gone already", payload.image_id)
+            now = self._clock.now()
+            return lambda c: settle.delete(c, job, payload, gone=uses, now=now)
+
+        return Ready(send, RequestClass(RequestKind.CHANGE, job.lane))
+
+    async def _look(
+        self, job: Job, payload: DeleteImagePayload, kept: Resolved
+    ) -> Step:
+        """See whether an image that is to stay is there: an attempt may have ended it.
+
+        One that is gone takes the files that became it meanwhile with it, or they
+        would never be uploaded again.
+        """
+        ahead_s = (job.sent_at or 0.0) + self._quarantine_s - self._clock.now()
+        if ahead_s > 0:
+            reason = "it is to stay, but may have been deleted: Imgur is asked then"
+            return Later(min(ahead_s, self._quarantine_s), reason, is_usual=True)
+        if await self._account.has_image(payload.image_id):
+            return Resolved(lambda c: _stay(c, job, kept), kept.text)
+        now = self._clock.now()
+        return Resolved(
+            lambda c: settle.delete(c, job, payload, gone=(), now=now),
+            "an attempt whose answer was lost has deleted it",
+        )
+
+    async def _withheld(
+        self,
+        job: Job,
+        payload: DeleteImagePayload,
+        uses: list[tuple[synced.FolderId, bytes]],
+    ) -> Step | None:
+        """Return why an image is not deleted, or not yet; None when it is."""
         if (payload.is_replaced or payload.is_twin) and uses:
             return self._cancelled(job, "another file is this image")
         if payload.folder == DRIVE and self._has_name(payload.image_id):
@@ -132,16 +177,7 @@ class Worker:
                     lambda c: settle.keep_image(c, job, payload, self._clock.now()),
                     "the image is in another album as well and is kept",
                 )
-
-        async def send(grant: Grant) -> Write:
-            try:
-                await self._api.delete_image(payload.image_id, job.lane, grant)
-            except NotFoundError:
-                log.info("image %s was gone already", payload.image_id)
-            now = self._clock.now()
-            return lambda c: settle.delete(c, job, payload, gone=uses, now=now)
-
-        return Ready(send, RequestClass(RequestKind.CHANGE, job.lane))
+        return None
 
     async def _kept_by_files(
         self, job: Job, uses: list[tuple[synced.FolderId, bytes]]
@@ -191,6 +227,11 @@ class Worker:
         foreign = [
             album_id
             for _, album_id in homes.albums
-            if not synced.directories_of_album(reader, album_id)
+            if by_hand.is_foreign(reader, album_id)
         ]
         return bool(foreign or homes.unborn)
+
+
+def _stay(c: Connection, job: Job, kept: Resolved) -> None:
+    outbox.clear_doubt(c, job.id)
+    kept.write(c)

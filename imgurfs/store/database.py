@@ -29,6 +29,7 @@ from imgurfs.errors import (
     DatabaseBusyError,
     DatabaseDamagedError,
     DatabaseError,
+    DatabaseFullError,
     DatabaseNewerError,
 )
 from imgurfs.executor import Executor, ThreadLane
@@ -190,6 +191,29 @@ def _connect(path: Path, *, busy_timeout_s: float) -> Connection:
     return connection
 
 
+@contextlib.contextmanager
+def reading(path: Path, schema: Schema) -> Iterator[Connection]:
+    """Open a database that is there and up to date, for a quick look and nothing else.
+
+    Nothing is created, migrated or checked. Raises DatabaseError.
+    """
+    with _translated(path):
+        _refuse_foreign(path, schema)
+        uri = f"{path.absolute().as_uri()}?mode=rw"
+        connection = sqlite3.connect(uri, uri=True, timeout=0, isolation_level=None)
+    with contextlib.closing(connection):
+        connection.row_factory = sqlite3.Row
+        connection.execute("PRAGMA query_only = ON")
+        with _translated(path):
+            yield connection
+
+
+def integrity(c: Connection) -> str:
+    """Read a whole database; return what is wrong with it, "" for nothing."""
+    text = str(c.execute("PRAGMA quick_check(1)").fetchone()[0])
+    return "" if text == "ok" else text.splitlines()[-1]
+
+
 def _refuse_foreign(path: Path, schema: Schema) -> None:
     """Raise unless the file is absent, empty, or ours and not newer than we are."""
     if not path.exists() or path.stat().st_size == 0:
@@ -322,6 +346,10 @@ def _translated(path: Path) -> Iterator[None]:
         if error.sqlite_errorname.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
             raise DatabaseBusyError(
                 f"{path} is held by another process", hint="try again"
+            ) from error
+        if error.sqlite_errorname == "SQLITE_FULL":
+            raise DatabaseFullError(
+                f"the disk of {path} is full", hint="free disk space"
             ) from error
         raise DatabaseError(
             f"{path}: {error}", hint="check the disk's free space and permissions"

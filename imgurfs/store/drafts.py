@@ -46,6 +46,7 @@ class Draft:
     changed_at: float
     replaces: ImageId = _NOTHING
     error: str = ""
+    is_grown: bool = False
 
     @property
     def spool_name(self) -> str:
@@ -68,7 +69,7 @@ def put(c: Connection, draft: Draft) -> None:
     """Write a draft's row, new or not."""
     c.execute(
         "INSERT OR REPLACE INTO draft (inode, generation, state, size_bytes,"
-        " changed_at, replaces, error) VALUES (?, ?, ?, ?, ?, ?, ?)",
+        " changed_at, replaces, error, is_grown) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
         (
             draft.inode,
             draft.generation,
@@ -77,6 +78,7 @@ def put(c: Connection, draft: Draft) -> None:
             draft.changed_at,
             draft.replaces,
             draft.error,
+            draft.is_grown,
         ),
     )
 
@@ -173,4 +175,5 @@ def _draft(row: Row) -> Draft:
         changed_at=row["changed_at"],
         replaces=ImageId(row["replaces"]),
         error=row["error"],
+        is_grown=bool(row["is_grown"]),
     )

@@ -19,6 +19,7 @@ from imgurfs.model import ROOT_INODE, Inode
 from imgurfs.store import changelog, drafts
 from imgurfs.store.changelog import ChangeKind
 from imgurfs.store.database import Connection
+from imgurfs.store.drafts import DraftState
 from imgurfs.store.known import (
     account_albums,
     account_images,
@@ -48,7 +49,6 @@ from imgurfs.store.nodes import (
     child,
     children,
     entries_of,
-    images_named_like,
     images_with_digest,
     node,
     node_of_album,
@@ -101,7 +101,6 @@ __all__ = [
     "has_unplaced_images",
     "image_inodes",
     "images_made_since",
-    "images_named_like",
     "images_with_digest",
     "insert_node",
     "is_in_album",
@@ -243,8 +242,9 @@ def unlink(c: Connection, parent: Inode, inode: Inode) -> None:
 def remove(c: Connection, inode: Inode) -> None:
     """Forget an image or album: its row, its entries and what is inside it.
 
-    Images inside an album keep their rows. Its draft is forgotten, too. Harmless when
-    it is gone already.
+    Images inside an album keep their rows. Its draft is forgotten, too, and the bytes
+    with it if the user deleted the file, or Imgur got just these; others are set aside
+    when the spool is sorted out next. Harmless when it is gone already.
     """
     assert inode != ROOT_INODE
     for parent, name, _ in entries_of(c, inode):
@@ -255,10 +255,21 @@ def remove(c: Connection, inode: Inode) -> None:
     inside = c.execute("SELECT inode FROM entry WHERE parent = ?", (inode,)).fetchall()
     for row in inside:
         unlink(c, inode, row[0])
-    drafts.drop(c, inode)
+    _forget_draft(c, inode)
     c.execute("DELETE FROM image WHERE inode = ?", (inode,))
     c.execute("DELETE FROM album WHERE inode = ?", (inode,))
     c.execute("DELETE FROM node WHERE inode = ?", (inode,))
+
+
+def _forget_draft(c: Connection, inode: Inode) -> None:
+    draft = drafts.get(c, inode)
+    if draft is None:
+        return
+    drafts.drop(c, inode)
+    row = c.execute("SELECT gone_at FROM image WHERE inode = ?", (inode,)).fetchone()
+    is_deleted = row is not None and row[0] is not None
+    if is_deleted or draft.state is DraftState.SENT:
+        drafts.discard(c, draft.spool_name)
 
 
 def attributes_changed_if_linked(

@@ -172,15 +172,6 @@ def has_images(c: Connection, album_id: AlbumId) -> bool:
     return row is not None
 
 
-def unsettled_albums(c: Connection) -> list[AlbumId]:
-    """Return the albums with something to add or to remove."""
-    rows = c.execute(
-        "SELECT DISTINCT album_id FROM membership"
-        " WHERE state IN ('adding', 'removing') ORDER BY album_id"
-    )
-    return [AlbumId(row[0]) for row in rows]
-
-
 def _tries(known: Membership | None) -> int:
     return 0 if known is None else known.tries
 

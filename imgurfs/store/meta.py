@@ -7,7 +7,7 @@ decides anything except that a state belongs to one account for ever.
 from __future__ import annotations
 
 from imgurfs.errors import AccountMismatchError
-from imgurfs.model import Account
+from imgurfs.model import ANONYMOUS, Account
 from imgurfs.store.database import Connection
 
 
@@ -66,3 +66,8 @@ def account_of(c: Connection) -> Account | None:
     if account_id is None:
         return None
     return Account(id=int(account_id), url=get(c, "account_name") or "")
+
+
+def is_anonymous(c: Connection) -> bool:
+    """Whether this state is of uploads without an account."""
+    return account_of(c) == ANONYMOUS

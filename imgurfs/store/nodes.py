@@ -336,17 +336,17 @@ def totals(c: Connection) -> Totals:
     return Totals(images=images, albums=albums, bytes=size_bytes)
 
 
-def images_named_like(c: Connection, part: str) -> list[tuple[ImageId, str]]:
-    """Return (id, uploaded name) of images whose name contains ``part``, oldest first.
+def images_marked(c: Connection, part: str = "") -> list[tuple[ImageId, str]]:
+    """Return (id, uploaded name) of images that may carry a marker, oldest first.
 
-    ``part`` holds neither % nor _.
+    With ``part``, the ten characters of a content, only those that may carry that one.
     """
     return fetch(
         c,
-        "SELECT id, name FROM image WHERE id IS NOT NULL AND name LIKE ? AND "  # noqa: S608
-        + EXISTS
-        + " ORDER BY datetime_s, id",
-        [f"%{part}%"],
+        "SELECT id, name FROM image WHERE id IS NOT NULL AND mark <> ''"  # noqa: S608
+        + (" AND mark = ?" if part else "")
+        + f" AND {EXISTS} ORDER BY datetime_s, id",
+        [part] if part else [],
     )
 
 

@@ -10,6 +10,9 @@ from __future__ import annotations
 from imgurfs.store import meta
 from imgurfs.store.database import Connection
 
+#: The topic of what there is to say about a token that Imgur does not accept.
+LOGIN = "login"
+
 _PREFIX = "notice:"
 
 

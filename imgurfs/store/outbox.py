@@ -27,6 +27,7 @@ from imgurfs.store.outbox_reads import (
     Statistics,
     by_key,
     deletions_stamp,
+    drive_marks_in_doubt,
     first_of_turn,
     has_unfinished_turn,
     job,
@@ -52,6 +53,7 @@ __all__ = [
     "cancel",
     "claim",
     "deletions_stamp",
+    "drive_marks_in_doubt",
     "finish",
     "first_of_turn",
     "has_unfinished_turn",
@@ -146,10 +148,13 @@ def bury(c: Connection, job_id: JobId, *, now: float, error: str) -> None:
 
 
 def cancel(c: Connection, job_id: JobId, *, now: float, reason: str) -> bool:
-    """Withdraw a job that has not been sent; return whether that was possible."""
+    """Withdraw a job that has not been sent; return whether that was possible.
+
+    One of which an attempt may have happened is not withdrawn either.
+    """
     cursor = c.execute(
         "UPDATE job SET state = 'cancelled', settled_at = ?, error = ?"
-        " WHERE id = ? AND state = 'queued'",
+        " WHERE id = ? AND state = 'queued' AND NOT is_doubtful",
         (now, reason, job_id),
     )
     return bool(cursor.rowcount)
@@ -226,19 +231,32 @@ def rewrite(c: Connection, job_id: JobId, *, payload: str) -> None:
 
 
 def requeue(
-    c: Connection, job_id: JobId, *, not_before: float, error: str, is_counted: bool
+    c: Connection,
+    job_id: JobId,
+    *,
+    not_before: float,
+    error: str,
+    is_counted: bool,
+    is_doubtful: bool = False,
 ) -> None:
     """Let a job wait until ``not_before``, queued or proven not to have happened.
 
-    ``is_counted`` False takes the attempt back: it did not reach Imgur.
+    ``is_counted`` False takes the attempt back: it did not reach Imgur. What may have
+    happened ``is_doubtful``: whoever does not want it any more must look first.
     """
     cursor = c.execute(
         "UPDATE job SET state = 'queued', not_before = ?, error = ?,"
-        " attempts = attempts - (state = 'sending' AND NOT ?)"
+        " attempts = attempts - (state = 'sending' AND NOT ?),"
+        " is_doubtful = max(is_doubtful, ?)"
         " WHERE id = ? AND state IN ('queued', 'sending')",
-        (not_before, error, is_counted, job_id),
+        (not_before, error, is_counted, is_doubtful, job_id),
     )
     assert cursor.rowcount == 1, f"job {job_id} is settled or unknown"
+
+
+def clear_doubt(c: Connection, job_id: JobId) -> None:
+    """Note that no attempt of a queued job has happened: somebody has looked."""
+    c.execute("UPDATE job SET is_doubtful = 0 WHERE id = ?", (job_id,))
 
 
 def wake(c: Connection, *, kind: str, error: str, now: float) -> None:
@@ -272,19 +290,32 @@ def leave_group(
 
 
 def recover(
-    c: Connection, *, repeatable: Collection[str], error: str, look_at: float = 0.0
+    c: Connection,
+    *,
+    repeatable: Collection[str],
+    error: str,
+    look_at: float = 0.0,
+    doubtful: Collection[str] = (),
 ) -> list[Job]:
     """Sort out what a dead process left in the air; return what became unknown.
 
     Kinds in ``repeatable`` do no harm when they happen twice and are queued again; it
-    was not their fault, so the attempt does not count. The effect of the others is
-    looked for from ``look_at`` on.
+    was not their fault, so the attempt does not count. Those in ``doubtful`` must not
+    be withdrawn unseen after that. The effect of the others is looked for from
+    ``look_at`` on.
     """
     left = unfinished(c, state=JobState.SENDING)
     lost = [one for one in left if one.kind not in repeatable]
     for one in left:
         if one.kind in repeatable:
-            requeue(c, one.id, not_before=0.0, error=error, is_counted=False)
+            requeue(
+                c,
+                one.id,
+                not_before=0.0,
+                error=error,
+                is_counted=False,
+                is_doubtful=one.kind in doubtful,
+            )
         else:
             mark_unknown(c, one.id, error=error, look_at=look_at)
     return lost

@@ -51,6 +51,7 @@ class Job:
     first_sent_at: float | None
     looks: int
     guard: str
+    is_doubtful: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,23 +76,21 @@ class Statistics:
         return self.queued + self.sending + self.unknown
 
 
-# A job of a group runs when none of the group is in the air, no more urgent one of it
-# is queued (due or not: uploads wait for their album), and no earlier equal one is due.
-_LANE_RANK = "CASE {}.lane " + " ".join(
-    f"WHEN '{lane}' THEN {rank}" for rank, lane in enumerate(Lane)
-)
-_IS_BLOCKED = f"""
-SELECT 1 FROM job AS o, job AS j
-WHERE j.id = ? AND o.grouping = j.grouping AND o.id <> j.id
-  AND o.state IN ('queued', 'sending', 'unknown')
-  AND (o.state <> 'queued'
-    OR {_LANE_RANK.format("o")} END < {_LANE_RANK.format("j")} END
-    OR (o.lane = j.lane AND o.id < j.id AND o.not_before <= ?))
-LIMIT 1
-"""  # noqa: S608 - built from our own enumeration
+# All that decides is in the index, or SQLite would rather sort all that is due.
 _OF_TURN = (
-    "SELECT * FROM job WHERE state = 'queued' AND kind = ? AND lane = ? AND turn = ?"
-    " AND grouping {} '' AND not_before <= ? AND guard <> 'held'"
+    "SELECT id, grouping FROM job WHERE state = 'queued' AND kind = ? AND lane = ?"
+    " AND turn = ? AND not_before <= ? AND guard <> 'held' AND grouping NOT IN ({})"
+    " ORDER BY id"
+)
+#: Each turn by a lookup behind the last one, not by reading all jobs.
+_NEXT_TURN = (
+    "SELECT min(turn) FROM job WHERE state = 'queued' AND kind = ?1 AND lane = ?2"
+)
+_TURNS = (
+    f"WITH RECURSIVE found (turn) AS ({_NEXT_TURN} UNION ALL"  # noqa: S608
+    f" SELECT ({_NEXT_TURN} AND turn > found.turn) FROM found"
+    " WHERE found.turn IS NOT NULL)"
+    " SELECT turn FROM found WHERE turn IS NOT NULL"
 )
 
 
@@ -167,6 +166,15 @@ def unknown_with_marker(c: Connection, marker: str) -> list[Job]:
     return [_job(row) for row in rows]
 
 
+def drive_marks_in_doubt(c: Connection) -> set[str]:
+    """Return the markers of the drive's uploads in the air or of unknown outcome."""
+    rows = c.execute(
+        "SELECT marker FROM job WHERE state IN ('sending', 'unknown')"
+        " AND marker <> '' AND key GLOB 'upload:0:*'"
+    )
+    return {row[0] for row in rows}
+
+
 def was_repeated(c: Connection, marker: str) -> bool:
     """Whether an upload with this marker was sent more than once."""
     row = c.execute(
@@ -189,10 +197,13 @@ def results(c: Connection, *, kind: str, marker: str = "") -> list[str]:
 
 
 def has_unfinished_turn(c: Connection, turn: str) -> bool:
-    """Whether jobs of this turn are queued, in the air or of unknown outcome."""
+    """Whether jobs of this turn are queued or in the air.
+
+    One of unknown outcome may wait for the user: it is none of them.
+    """
     row = c.execute(
         "SELECT 1 FROM job WHERE turn = ? AND turn <> ''"
-        " AND state IN ('queued', 'sending', 'unknown') LIMIT 1",
+        " AND state IN ('queued', 'sending') LIMIT 1",
         (turn,),
     ).fetchone()
     return row is not None
@@ -221,13 +232,8 @@ def lanes(c: Connection, *, kind: str) -> list[Lane]:
 
 
 def turns(c: Connection, *, kind: str, lane: Lane) -> list[str]:
-    """Return whose jobs of a kind are queued in a lane; reads all of them."""
-    rows = c.execute(
-        "SELECT DISTINCT turn FROM job WHERE state = 'queued' AND kind = ?"
-        " AND lane = ?",
-        (kind, lane.value),
-    )
-    return [row[0] for row in rows]
+    """Return whose jobs of a kind are queued in a lane."""
+    return [row[0] for row in c.execute(_TURNS, (kind, lane.value))]
 
 
 def first_of_turn(
@@ -240,19 +246,40 @@ def first_of_turn(
     without: Collection[JobId] = (),
 ) -> Job | None:
     """Return the oldest job of a turn that may run now, ``without`` those."""
-    best: Job | None = None
-    for grouped in ("=", "<>"):
-        rows = c.execute(
-            _OF_TURN.format(grouped) + " ORDER BY id LIMIT ?",
-            (kind, lane.value, turn, now, len(without) + 1),
-        )
-        found = next((_job(row) for row in rows if row["id"] not in without), None)
-        if found is None or (best is not None and best.id < found.id):
-            continue
-        if found.grouping and c.execute(_IS_BLOCKED, (found.id, now)).fetchone():
-            continue
-        best = found
-    return best
+    blocked: list[str] = []
+    while True:
+        sql = _OF_TURN.format(", ".join("?" * len(blocked)))
+        rows = c.execute(sql, (kind, lane.value, turn, now, *blocked))
+        found = next((row for row in rows if row["id"] not in without), None)
+        if found is None:
+            return None
+        if not found["grouping"] or not _is_blocked(c, found, lane, now):
+            return job(c, found["id"])
+        blocked.append(found["grouping"])
+
+
+def _is_blocked(c: Connection, row: Row, lane: Lane, now: float) -> bool:
+    """Whether a queued job of a group must wait for others of it.
+
+    It runs when none of the group is in the air, no more urgent one of it is queued
+    (due or not: uploads wait for their album), and no earlier equal one is due.
+    """
+    lanes = list(Lane)
+    urgent = lanes[: lanes.index(lane)]
+    in_group = "SELECT 1 FROM job WHERE grouping = ? AND state = ?"
+    questions: list[tuple[str, tuple[object, ...]]] = [
+        (in_group, ("sending",)),
+        (in_group, ("unknown",)),
+        *((in_group + " AND lane = ?", ("queued", one.value)) for one in urgent),
+        (
+            in_group + " AND lane = ? AND id < ? AND not_before <= ?",
+            ("queued", lane.value, row["id"], now),
+        ),
+    ]
+    return any(
+        c.execute(sql + " LIMIT 1", (row["grouping"], *values)).fetchone()
+        for sql, values in questions
+    )
 
 
 def statistics(c: Connection) -> Statistics:
@@ -299,4 +326,5 @@ def _job(row: Row) -> Job:
         first_sent_at=row["first_sent_at"],
         looks=row["looks"],
         guard=row["guard"],
+        is_doubtful=bool(row["is_doubtful"]),
     )

@@ -156,7 +156,7 @@ CREATE TABLE job (
     error      TEXT NOT NULL DEFAULT ''   -- the last one, for the user
 );
 CREATE INDEX job_due ON job (state, not_before, id);
-CREATE INDEX job_grouping ON job (grouping, state);
+CREATE INDEX job_grouping ON job (grouping, state, lane, id, not_before);
 CREATE UNIQUE INDEX job_key ON job (key)
     WHERE key <> '' AND state IN ('queued', 'sending', 'unknown');
 """
@@ -220,7 +220,9 @@ ALTER TABLE job ADD COLUMN looks INTEGER NOT NULL DEFAULT 0;
 -- 'approved' by the user.
 ALTER TABLE job ADD COLUMN guard TEXT NOT NULL DEFAULT ''
     CHECK (guard IN ('', 'held', 'approved'));
-CREATE INDEX job_turn ON job (state, kind, lane, turn, grouping, id);
+-- What decides whose job is next is read from these two alone, job by job if need be.
+CREATE INDEX job_turn ON job
+    (state, kind, lane, turn, id, grouping, not_before, guard);
 CREATE INDEX job_of_turn ON job (turn, state) WHERE turn <> '';
 CREATE INDEX job_marker ON job (marker) WHERE marker <> '';
 
@@ -262,6 +264,9 @@ CREATE INDEX membership_state ON membership (state, album_id);
 """
 
 _DRIVE = """
+-- An attempt of this queued job may have happened: it cannot be withdrawn unseen.
+ALTER TABLE job ADD COLUMN is_doubtful INTEGER NOT NULL DEFAULT 0;
+
 -- When a program last changed or read something through the drive, in nanoseconds since
 -- the epoch. NULL: what Imgur says counts.
 ALTER TABLE node ADD COLUMN mtime_ns INTEGER;
@@ -277,6 +282,14 @@ CREATE INDEX entry_parent ON entry (parent);
 ALTER TABLE image ADD COLUMN digest BLOB NOT NULL DEFAULT x'';
 CREATE INDEX image_digest ON image (digest) WHERE digest <> x'';
 CREATE INDEX image_size ON image (size_bytes) WHERE digest = x'';
+
+-- The ten characters behind the last "~" of an uploaded name: if there is a marker, its
+-- content's part. "" when there is no "~".
+ALTER TABLE image ADD COLUMN mark TEXT GENERATED ALWAYS AS (
+    CASE WHEN instr(name, '~') THEN
+        substr(name, length(rtrim(name, replace(name, '~', ''))) + 1, 10)
+    ELSE '' END) VIRTUAL;
+CREATE INDEX image_mark ON image (mark) WHERE mark <> '';
 
 -- NULL: it exists. Otherwise it was deleted through the drive and has no name any more;
 -- the row keeps a listing from bringing it back. 9e999 (infinity) = Imgur has not said
@@ -314,9 +327,18 @@ CREATE TABLE draft (
     -- has been uploaded. "" = none.
     replaces   TEXT NOT NULL DEFAULT '',
     error      TEXT NOT NULL DEFAULT '',
-    changed_at REAL NOT NULL         -- when it came into this state
+    changed_at REAL NOT NULL,        -- when it came into this state
+    -- 1: written by appending alone, and this row became durable beside the bytes: a
+    -- hole after a power cut is what the disk has lost. 0: the bytes came first.
+    is_grown   INTEGER NOT NULL DEFAULT 0 CHECK (is_grown IN (0, 1))
 );
 CREATE INDEX draft_state ON draft (state);
+
+-- What the user wants kept in the content cache: an image, or all that is in an album.
+CREATE TABLE pin (
+    inode     INTEGER PRIMARY KEY REFERENCES node (inode) ON DELETE CASCADE,
+    pinned_at REAL NOT NULL
+);
 """
 
 MIGRATIONS: Final = (_META + _TREE + _OUTBOX + _SYNCED, _PROMISES, _DRIVE)

@@ -86,6 +86,18 @@ def bind_folder(c: Connection, path: bytes, *, device: int, inode: int) -> Folde
     return found
 
 
+def put_folder(
+    c: Connection, folder_id: FolderId, path: bytes, *, device: int, inode: int
+) -> None:
+    """Record where a folder lies that has a number of its own: ours, not the user's."""
+    c.execute(
+        "INSERT INTO folder (id, path, device, inode) VALUES (?, ?, ?, ?)"
+        " ON CONFLICT (id) DO UPDATE SET path = excluded.path,"
+        " device = excluded.device, inode = excluded.inode",
+        (folder_id, path, device, inode),
+    )
+
+
 def folder_at(c: Connection, path: bytes) -> Folder | None:
     """Return the watched folder with this absolute path."""
     row = c.execute("SELECT * FROM folder WHERE path = ?", (path,)).fetchone()
@@ -235,6 +247,14 @@ def forget_file(
     )
 
 
+def forget_files(c: Connection, folder_id: FolderId, directory: bytes | None) -> None:
+    """Forget the files of a folder that belong into a directory's album, or none."""
+    c.execute(
+        "DELETE FROM synced_file WHERE folder = ? AND directory IS ?",
+        (folder_id, directory),
+    )
+
+
 def with_digest(c: Connection, digest: bytes) -> list[tuple[FolderId, SyncedFile]]:
     """Return every file, of any folder, that had this content when it was sent."""
     rows = c.execute(
@@ -243,26 +263,6 @@ def with_digest(c: Connection, digest: bytes) -> list[tuple[FolderId, SyncedFile
         (digest,),
     )
     return [(FolderId(row["folder"]), _file(row)) for row in rows]
-
-
-def with_inode(
-    c: Connection, folder_id: FolderId, *, device: int, inode: int
-) -> list[SyncedFile]:
-    """Return the files of a folder that were this inode (hard links: several)."""
-    rows = c.execute(
-        "SELECT * FROM synced_file WHERE inode = ? AND device = ? AND folder = ?"
-        " ORDER BY path",
-        (inode, device, folder_id),
-    )
-    return [_file(row) for row in rows]
-
-
-def with_size(c: Connection, size_bytes: int) -> bool:
-    """Whether any file that became an image has this size."""
-    row = c.execute(
-        "SELECT 1 FROM synced_file WHERE size_bytes = ? LIMIT 1", (size_bytes,)
-    ).fetchone()
-    return row is not None
 
 
 def images_of_directory(
@@ -285,14 +285,6 @@ def paths_of(c: Connection, image_id: ImageId) -> list[tuple[FolderId, bytes]]:
         (image_id,),
     )
     return [(FolderId(row["folder"]), bytes(row["path"])) for row in rows]
-
-
-def images_elsewhere(c: Connection, folder_id: FolderId) -> set[ImageId]:
-    """Return the images that files of other folders are."""
-    rows = c.execute(
-        "SELECT DISTINCT image_id FROM synced_file WHERE folder <> ?", (folder_id,)
-    )
-    return {ImageId(row[0]) for row in rows}
 
 
 def skipped(c: Connection, folder_id: FolderId) -> dict[bytes, SkippedFile]:

@@ -13,7 +13,8 @@ drainer, may change the tree meanwhile. So each fold gets three things: what was
 What was changed on the drive and has not reached Imgur, or not its listings, is older
 than that: the rows say it (deleted: ``gone_at``; called otherwise:
 ``title_held_until``; just made: ``made_at``), and :mod:`imgurfs.tree.overlay` for what
-is in which album.
+is in which album. What an upload from the drive has made whose answer nobody has yet
+is known, but has no name: it is the file that is shown already.
 
 Rows are compared before they are written: an unchanged listing writes no rows but its
 time. New entries are made in the order (datetime, id), so that the oldest of several
@@ -29,7 +30,7 @@ from typing import TypeVar
 
 from imgurfs import limits
 from imgurfs.model import Album, AlbumId, Image, ImageId, Inode
-from imgurfs.store import changelog, edits, entries, meta
+from imgurfs.store import changelog, edits, entries, membership, meta, outbox
 from imgurfs.store.database import Connection
 from imgurfs.tree import overlay, placing
 
@@ -69,6 +70,8 @@ def fold_albums(
         [] if keep_vanished else vanished_albums(c, before, listing, began_at=began_at)
     )
     for album_id in vanished:
+        # Or its images would count as held, and could not be deleted any more.
+        membership.drop_album(c, album_id)
         inside = placing.empty_album(c, known[album_id])
         if placing.is_hidden(c, known[album_id]):
             edits.gone_now(c, known[album_id], now=began_at)
@@ -173,6 +176,7 @@ def _show_members(
     """
     positions = {image_id: position for position, image_id in enumerate(listing)}
     puts = _put_images(c, taken, now=began_at, as_of=began_at)
+    marks = outbox.drive_marks_in_doubt(c)
     added = 0
     for image in sorted(taken, key=lambda one: (one.datetime_s, one.id)):
         put = puts[image.id]
@@ -185,6 +189,9 @@ def _show_members(
             overlay.note_holding(c, node.album.id, image.id, now=began_at)
             continue
         if is_new and image.id in outside:
+            continue
+        if placing.is_awaited(image, marks) and not entries.entries_of(c, put.inode):
+            entries.mark_in_account(c, [put.inode])
             continue
         placing.link_image(c, node.inode, put.inode, put.now, position=place[1])
         added += is_new

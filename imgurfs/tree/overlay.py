@@ -54,9 +54,11 @@ def compare(
             case Place.THERE if is_listed:
                 if not is_late:
                     seen.append(row.image_id)
+            case Place.THERE if is_late or not row.is_seen:
+                inside.add(row.image_id)
             case Place.THERE:
-                if is_late or not row.is_seen:
-                    inside.add(row.image_id)
+                # Somebody else has taken it out: whoever puts it back has to ask.
+                over.append(row.image_id)
             case Place.REMOVING | Place.GONE:
                 outside.add(row.image_id)
                 if not is_listed and not is_late and _needs_no_call(row):

@@ -8,9 +8,11 @@ deleted through the drive gets no name here, whatever Imgur shows.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from collections.abc import Set as AbstractSet
 
+from imgurfs.marker import parse_marker
 from imgurfs.model import ROOT_INODE, Album, Image, Inode
-from imgurfs.store import edits, entries, meta, notices
+from imgurfs.store import edits, entries, meta, notices, outbox
 from imgurfs.store.database import Connection
 from imgurfs.store.entries import Put
 from imgurfs.tree import naming
@@ -145,6 +147,16 @@ def show_in_root(c: Connection, *, unlistable: frozenset[Inode] = frozenset()) -
         return
     if any(album.inode not in unlistable for album in entries.albums_to_list(c)):
         return
+    marks = outbox.drive_marks_in_doubt(c)
     for node in entries.unplaced_images(c, first_seen_until=albums_listed_at):
         assert node.image is not None
-        link_image(c, ROOT_INODE, node.inode, node.image)
+        if not is_awaited(node.image, marks):
+            link_image(c, ROOT_INODE, node.inode, node.image)
+
+
+def is_awaited(image: Image, marks: AbstractSet[str]) -> bool:
+    """Whether an image without a name is what one of these uploads may have made.
+
+    It is the file that is shown already, then, and gets no name besides.
+    """
+    return str(parse_marker(image.name)) in marks

@@ -67,7 +67,7 @@ def rename(edit: Edit, node: Node, new: Name, seen: Seen) -> None:
         if not node.album.id:
             _call_off_creation(edit, node.inode, "it has a temporary name")
         return
-    texts.set_album(edit, node, title=new_name)
+    texts.set_on(edit, node, title=new_name)
     if not node.album.id:
         _create(edit, node.inode, new_name)
 

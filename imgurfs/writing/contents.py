@@ -14,7 +14,6 @@ from typing import Final
 import trio
 
 from imgurfs.clock import Clock
-from imgurfs.config import MountConfig
 from imgurfs.content.fetch import Fetcher
 from imgurfs.content.spool import Spool, SpoolFile, together
 from imgurfs.crashpoints import reach
@@ -32,7 +31,7 @@ from imgurfs.store.drafts import DraftState
 from imgurfs.store.entries import NodeKind
 from imgurfs.writing import drafting
 from imgurfs.writing.arrival import Arrival
-from imgurfs.writing.drafting import NO_TIMES, Begun, Ground, Times
+from imgurfs.writing.drafting import NO_TIMES, Begun, Ground, Rules, Times
 from imgurfs.writing.judge import HEAD_BYTES, size_problem
 from imgurfs.writing.opened import OpenDraft, Shortfall
 from imgurfs.writing.rows import Rows
@@ -52,14 +51,14 @@ class Contents:
         spool: Spool,
         fetcher: Fetcher,
         clock: Clock,
-        settings: MountConfig,
+        rules: Rules,
         start_arrival: StartArrival,
     ) -> None:
         self._rows = rows
         self._spool = spool
         self._fetcher = fetcher
         self._clock = clock
-        self._settings = settings
+        self._rules = rules
         self._start_arrival = start_arrival
 
     async def load(self, draft: OpenDraft) -> None:
@@ -87,7 +86,7 @@ class Contents:
         end = start + len(data)
         file = await self._make_writable(draft, bytes_kept=None)
         try:
-            if problem := size_problem(end, self._settings):
+            if problem := size_problem(end, self._rules.settings):
                 raise problem
             await self._spool.write(file, start, data)
         except EditError as error:
@@ -101,7 +100,7 @@ class Contents:
         """Cut the content, or lengthen it with zeros."""
         if not draft.has_bytes and size_bytes == draft.size_bytes > 0:
             return
-        if problem := size_problem(size_bytes, self._settings):
+        if problem := size_problem(size_bytes, self._rules.settings):
             raise problem
         file = await self._make_writable(draft, bytes_kept=size_bytes)
         if file.size_bytes != size_bytes:
@@ -123,7 +122,8 @@ class Contents:
             head = await self._spool.read(file, 0, HEAD_BYTES)
             if file.is_growing and file.size_bytes:
                 await together(
-                    partial(self._sync, file), partial(self._finish, draft, head)
+                    partial(self._sync, file),
+                    partial(self._finish, draft, head, is_grown=True),
                 )
                 return
             if file.size_bytes:
@@ -137,7 +137,9 @@ class Contents:
         await self._spool.sync(file)
         reach("draft-synced")
 
-    async def _finish(self, draft: OpenDraft, head: bytes) -> None:
+    async def _finish(
+        self, draft: OpenDraft, head: bytes, *, is_grown: bool = False
+    ) -> None:
         """Write the row of a content that a program has closed."""
         assert draft.file is not None
         size_bytes = draft.file.size_bytes
@@ -150,8 +152,9 @@ class Contents:
                 head=head,
                 size_bytes=size_bytes,
                 times=draft.times,
-                settings=self._settings,
+                rules=self._rules,
                 damage="" if shortfall is None else shortfall.error.message,
+                is_grown=is_grown,
                 now=self._clock.now(),
             ),
             # Nothing is lost with an empty file, and programs make many.

@@ -13,6 +13,7 @@ from typing import Final
 from imgurfs import limits
 from imgurfs.config import MountConfig
 from imgurfs.jobs import queueing
+from imgurfs.jobs.queueing import DRIVE, DeleteImagePayload
 from imgurfs.model import ROOT_INODE, ImageId, Inode, Lane
 from imgurfs.store import drafts, edits, entries, outbox
 from imgurfs.store.database import Connection
@@ -21,6 +22,14 @@ from imgurfs.writing.judge import Verdict, is_temporary, judge
 
 #: The first content of a file that was made on the drive.
 FIRST_GENERATION: Final = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What decides about contents; deletions wait for ``delete_grace_s``."""
+
+    settings: MountConfig
+    delete_grace_s: float
 
 
 class Ground(enum.Enum):
@@ -119,13 +128,15 @@ def finish(
     head: bytes,
     size_bytes: int,
     times: Times,
-    settings: MountConfig,
+    rules: Rules,
     damage: str,
+    is_grown: bool,
     now: float,
 ) -> Verdict | None:
     """Decide what becomes of the content a program has written; None: it is gone.
 
-    ``damage``: some of it found no room, so it must not be uploaded.
+    ``damage``: some of it found no room, so it must not be uploaded. ``is_grown`` is
+    told in ``schema``.
     """
     row = drafts.get(c, inode)
     if row is None:
@@ -137,17 +148,17 @@ def finish(
         atime_ns=times.atime_ns,
         ctime_ns=times.ctime_ns,
     )
-    row = replace(row, size_bytes=size_bytes)
+    row = replace(row, size_bytes=size_bytes, is_grown=is_grown)
     if damage:
         drafts.put(
             c, replace(row, state=DraftState.REFUSED, error=damage, changed_at=now)
         )
         return Verdict(DraftState.REFUSED, damage)
-    return settle(c, row, head=head, settings=settings, now=now)
+    return settle(c, row, head=head, rules=rules, now=now)
 
 
 def judge_again(
-    c: Connection, inode: Inode, *, head: bytes, settings: MountConfig, now: float
+    c: Connection, inode: Inode, *, head: bytes, rules: Rules, now: float
 ) -> None:
     """Decide once more what becomes of a file whose names have changed.
 
@@ -160,15 +171,23 @@ def judge_again(
     if is_scratch(c, inode) == (row.state is DraftState.SCRATCH):
         return
     if stop_upload(c, row, now=now):
-        settle(c, row, head=head, settings=settings, now=now)
+        settle(c, row, head=head, rules=rules, now=now)
 
 
 def settle(
-    c: Connection, row: Draft, *, head: bytes, settings: MountConfig, now: float
+    c: Connection, row: Draft, *, head: bytes, rules: Rules, now: float
 ) -> Verdict:
-    """Write what becomes of a content that nobody uploads now, and queue its upload."""
-    verdict = judge(head, row.size_bytes, settings, is_scratch=is_scratch(c, row.inode))
+    """Write what becomes of a content that nobody uploads now, and queue its upload.
+
+    What never goes up deletes at once (with the grace) the image it has replaced.
+    """
+    is_hidden = is_scratch(c, row.inode)
+    verdict = judge(head, row.size_bytes, rules.settings, is_scratch=is_hidden)
     row = replace(row, state=verdict.state, error=verdict.error, changed_at=now)
+    if row.state is DraftState.LOCAL and row.replaces:
+        deletion = DeleteImagePayload(DRIVE, row.replaces, is_replaced=True)
+        queueing.queue_delete(c, deletion, now=now, grace_s=rules.delete_grace_s)
+        row = replace(row, replaces=ImageId(""))
     drafts.put(c, row)
     if row.state is DraftState.WAITING:
         queue_upload(c, row, now=now)

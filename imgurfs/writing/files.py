@@ -61,6 +61,7 @@ class Files:
         fetcher: Fetcher,
         clock: Clock,
         settings: MountConfig,
+        delete_grace_s: float,
         on_changed: OnChanged = lambda _first, _last: None,
     ) -> None:
         self._db = db
@@ -68,6 +69,7 @@ class Files:
         self._fetcher = fetcher
         self._clock = clock
         self._settings = settings
+        self._rules = drafting.Rules(settings, delete_grace_s)
         self._rows = Rows(db, on_changed)
         self._open: dict[Inode, OpenDraft] = {}
         self._nursery: trio.Nursery | None = None
@@ -78,7 +80,7 @@ class Files:
             spool=spool,
             fetcher=fetcher,
             clock=clock,
-            settings=settings,
+            rules=self._rules,
             start_arrival=self._start_arrival,
         )
         self._keeper = Keeper(
@@ -117,7 +119,9 @@ class Files:
             if self._spool.is_owned or not self._spool.own():
                 return self._is_recovered
             try:
-                await recovery.recover(self._db, self._spool, clock=self._clock)
+                await recovery.recover(
+                    self._db, self._spool, clock=self._clock, rules=self._rules
+                )
             except BaseException:
                 self._spool.close()
                 raise

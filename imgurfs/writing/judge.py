@@ -104,8 +104,9 @@ def judge(
         return Verdict(DraftState.REFUSED, reason, TooLargeError(reason))
     if reason:
         return _not_media(reason, is_empty=False, settings=settings)
-    if settings.lossy == "refuse" and size_bytes > _lossless_bytes_max(mime):
-        reason = _lossy_reason(mime, size_bytes)
+    lossless_bytes_max = _lossless_bytes_max(mime, settings)
+    if settings.lossy == "refuse" and size_bytes > lossless_bytes_max:
+        reason = _lossy_reason(mime, size_bytes, lossless_bytes_max)
         hint = 'lossy = "accept" in the section [mount] uploads it all the same'
         exception = TooLargeError(reason, hint=hint)
         return Verdict(DraftState.REFUSED, f"{reason}; {hint}", exception)
@@ -129,21 +130,21 @@ def _not_media(reason: str, *, is_empty: bool, settings: MountConfig) -> Verdict
     return Verdict(DraftState.REFUSED, reason, exception)
 
 
-def _lossless_bytes_max(mime: str) -> int:
+def _lossless_bytes_max(mime: str, settings: MountConfig) -> int:
     """Return up to which size Imgur serves the bytes that it was given."""
     if mime == "image/gif":
         return limits.LOSSLESS_GIF_BYTES_MAX
     if mime.startswith("image/"):
-        return limits.LOSSLESS_STILL_BYTES_MAX
+        return settings.lossless_still_bytes_max
     # Nobody has told that videos become worse; what comes back is compared anyway.
     return limits.VIDEO_BYTES_MAX
 
 
-def _lossy_reason(mime: str, size_bytes: int) -> str:
+def _lossy_reason(mime: str, size_bytes: int, lossless_bytes_max: int) -> str:
     what = (
         "serves a still of it" if mime == "image/gif" else "makes a smaller JPEG of it"
     )
     return (
         f"Imgur does not keep a picture of {size_bytes} bytes as it is: it {what}"
-        f" (over {_lossless_bytes_max(mime)} bytes)"
+        f" (over {lossless_bytes_max} bytes)"
     )

@@ -160,7 +160,8 @@ def _judge(edit: Edit, inode: Inode, seen: Seen) -> None:
         if look is None or look.draft != draft:
             raise SeenChangedError
         head = look.head
-    drafting.judge_again(edit.c, inode, head=head, settings=edit.settings, now=edit.now)
+    rules = drafting.Rules(edit.settings, edit.delete_grace_s)
+    drafting.judge_again(edit.c, inode, head=head, rules=rules, now=edit.now)
 
 
 # --- Losing a name -----------------------------------------------------------------
@@ -264,7 +265,7 @@ def _retitle(edit: Edit, node: Node, old_name: str, new_name: str) -> None:
         return
     title = naming.title_of(new_name)
     if title != naming.title_of(old_name):
-        texts.set_image(edit, node, title=title)
+        texts.set_on(edit, node, title=title)
 
 
 def _id_of(node: Node) -> ImageId:

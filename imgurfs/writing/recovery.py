@@ -11,7 +11,10 @@ import logging
 import secrets
 from collections.abc import Collection, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Final
+
+import msgspec
 
 from imgurfs.clock import Clock
 from imgurfs.content.spool import Spool
@@ -20,6 +23,8 @@ from imgurfs.store import drafts, entries, meta, notices
 from imgurfs.store.database import Connection, Database
 from imgurfs.store.drafts import Draft, DraftState
 from imgurfs.writing import drafting
+from imgurfs.writing.drafting import Rules
+from imgurfs.writing.judge import HEAD_BYTES, judge
 
 logger = logging.getLogger(__name__)
 
@@ -31,9 +36,15 @@ LOST: Final = "its bytes are not in the spool any more"
 CUT: Final = "the disk has lost a part of its bytes"
 _TOPIC: Final = "spool"
 
+#: States of contents that a program has closed, and nobody has sent or refused.
+_CLOSED: Final = (DraftState.WAITING, DraftState.SCRATCH, DraftState.LOCAL)
 
-async def recover(db: Database, spool: Spool, *, clock: Clock) -> None:
-    """Make rows and files agree. Raises UnavailableError, DatabaseError."""
+
+async def recover(db: Database, spool: Spool, *, clock: Clock, rules: Rules) -> None:
+    """Make rows and files agree, and judge again what settings had refused.
+
+    Raises UnavailableError, DatabaseError.
+    """
     found = await spool.scan()
     if not _is_same_state(db, spool):
         # Another database was here when these were written: its numbers mean nothing.
@@ -45,8 +56,8 @@ async def recover(db: Database, spool: Spool, *, clock: Clock) -> None:
     now = clock.now()
     cut: set[str] = set()
     if spool.was_rebooted():
-        waiting = drafts.everything(db.reader, (DraftState.WAITING,))
-        names = {row.spool_name for row in waiting} & found.keys()
+        closed = drafts.everything(db.reader, _CLOSED)
+        names = {row.spool_name for row in closed if row.is_grown} & found.keys()
         cut = {name for name in names if not await spool.is_whole(name)}
     kept = await db.write(lambda c: _settle_rows(c, found, cut, now=now))
     discarded = drafts.discarded(db.reader)
@@ -64,6 +75,7 @@ async def recover(db: Database, spool: Spool, *, clock: Clock) -> None:
             await spool.remove(name)
     await db.write(lambda c: drafts.removed(c, discarded - kept))
     await _set_aside(db, spool, strange)
+    await _judge_again(db, spool, rules=rules, clock=clock)
     spool.set_owner(spool.owner())
 
 
@@ -117,6 +129,43 @@ def _settle_lost(c: Connection, row: Draft, *, now: float) -> None:
 
 def _refuse(c: Connection, row: Draft, error: str, *, now: float) -> None:
     drafts.put(c, replace(row, state=DraftState.REFUSED, error=error, changed_at=now))
+
+
+async def _judge_again(
+    db: Database, spool: Spool, *, clock: Clock, rules: Rules
+) -> None:
+    """Let go of contents that were refused by a setting which is another one now."""
+    # What refuses whatever any settings refuse.
+    strictest = msgspec.structs.replace(
+        rules.settings, non_media="refuse", lossy="refuse"
+    )
+    for row in drafts.everything(db.reader, (DraftState.REFUSED,)):
+        head = await _head(spool, row.spool_name)
+        strict = judge(head, row.size_bytes, strictest, is_scratch=False)
+        if strict.error != row.error:
+            continue  # not what it is, but what happened to it
+        current = judge(head, row.size_bytes, rules.settings, is_scratch=False)
+        if current.state is not DraftState.REFUSED:
+            write = partial(_let_go, row=row, head=head, rules=rules)
+            await db.write(partial(write, now=clock.now()))
+
+
+def _let_go(
+    c: Connection, *, row: Draft, head: bytes, rules: Rules, now: float
+) -> None:
+    if drafts.get(c, row.inode) == row:
+        drafting.settle(c, row, head=head, rules=rules, now=now)
+
+
+async def _head(spool: Spool, name: str) -> bytes:
+    try:
+        file = await spool.open_file(name)
+    except FileNotFoundError:
+        return b""
+    try:
+        return await spool.read(file, 0, HEAD_BYTES)
+    finally:
+        spool.close_file(file)
 
 
 async def _set_aside(db: Database, spool: Spool, names: list[str]) -> None:

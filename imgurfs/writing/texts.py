@@ -24,47 +24,30 @@ def set_text(
     node = entries.node(edit.c, inode)
     if node is None:
         raise NotFoundError("it does not exist any more")
-    if node.image is not None:
-        set_image(edit, node, title=title, description=description)
-    elif node.album is not None:
-        set_album(edit, node, title=title, description=description)
-    else:
+    set_on(edit, node, title=title, description=description)
+
+
+def set_on(
+    edit: Edit, node: Node, *, title: str | None = None, description: str | None = None
+) -> None:
+    """Give an image or album another title or description, if it has not got it."""
+    shown = node.image or node.album
+    if shown is None:
         raise NotAllowedError("the account itself has no title")
-
-
-def set_image(
-    edit: Edit, node: Node, *, title: str | None = None, description: str | None = None
-) -> None:
-    """Give an image another title or description, if it has not got it."""
-    image = node.image
-    assert image is not None
-    title = None if title == image.title else title
-    description = None if description == image.description else description
+    title = None if title == shown.title else title
+    description = None if description == shown.description else description
     if title is None and description is None:
         return
     edits.hold_title(
         edit.c, node.inode, title=title, description=description, until=math.inf
     )
     edit.touch_file(node.inode)
-    if image.id:
-        payload = UpdateImagePayload(image.id, title=title, description=description)
-        queueing.queue_update_image(edit.c, payload, now=edit.now)
-
-
-def set_album(
-    edit: Edit, node: Node, *, title: str | None = None, description: str | None = None
-) -> None:
-    """Give an album another title or description, if it has not got it."""
-    album = node.album
-    assert album is not None
-    title = None if title == album.title else title
-    description = None if description == album.description else description
-    if title is None and description is None:
-        return
-    edits.hold_title(
-        edit.c, node.inode, title=title, description=description, until=math.inf
-    )
-    edit.touch_file(node.inode)
-    if album.id:
-        payload = UpdateAlbumPayload(album.id, title=title, description=description)
-        queueing.queue_update_album(edit.c, payload, now=edit.now)
+    if not shown.id:
+        return  # told when it is made there
+    texts = {"title": title, "description": description}
+    if node.image is not None:
+        image = UpdateImagePayload(node.image.id, **texts)
+        queueing.queue_update_image(edit.c, image, now=edit.now)
+    elif node.album is not None:
+        album = UpdateAlbumPayload(node.album.id, **texts)
+        queueing.queue_update_album(edit.c, album, now=edit.now)

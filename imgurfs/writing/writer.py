@@ -61,6 +61,7 @@ class Writer:
             fetcher=fetcher,
             clock=clock,
             settings=mount,
+            delete_grace_s=delete_grace_s,
             on_changed=on_changed,
         )
         places = Places(

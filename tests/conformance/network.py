@@ -177,6 +177,8 @@ def network(
     hosts = directory / "hosts"
     hosts.write_text(f"127.0.0.1 {_NAMES}\n")
     command = [sys.executable, "-m", "imgurfs", "emulator", "--tls"]
+    # Where the page of these clients' applications is: it must be there to be read.
+    options = (*options, "--callback", "https://imgur.com/")
     ports = ["--port", "443", "--cdn-port", "443", "--ca-dir", str(directory)]
     inside = [sys.executable, str(_HERE / "inside.py"), str(hosts)]
     with subprocess.Popen(

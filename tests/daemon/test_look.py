@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 import trio
 
-from imgurfs.jobs import queueing
-from imgurfs.jobs.queueing import DeleteImagePayload
+from imgurfs.jobs import queueing, settle
+from imgurfs.jobs.queueing import DeleteImagePayload, UploadPayload
 from imgurfs.model import Album
-from imgurfs.store import entries, meta, synced
+from imgurfs.store import entries, meta, outbox, synced
 from imgurfs.store.database import Connection
 from imgurfs.tree import changes
 from imgurfs_daemon import planner
@@ -366,3 +366,34 @@ async def test_a_copy_that_is_in_the_album_already_costs_nothing(rig: Rig) -> No
     look = await rig.looker.look()
     assert kinds(look) == ["Bind"]
     assert look.cost == planner.PlanCost()
+
+
+async def test_a_file_comes_back_while_its_image_is_deleted(rig: Rig) -> None:
+    """S5: A move that was seen before the old image went, and is written after, is an
+    upload: a row of an image that is no more would keep the file from Imgur for ever.
+    """
+    file = rig.write("a/1.png")
+    await rig.sync()
+    known = rig.rows()[b"a/1.png"]
+    payload = DeleteImagePayload(rig.folder(), known.image_id)
+
+    def queue(c: Connection) -> None:
+        queueing.queue_delete(c, payload, now=0.0, grace_s=0.0)
+
+    def happened(c: Connection) -> None:
+        job = outbox.by_key(c, queueing.delete_key(known.image_id))
+        assert job is not None
+        claimed = outbox.claim(c, job.id, now=1.0)
+        assert claimed is not None
+        gone = [(rig.folder(), b"a/1.png")]
+        settle.delete(c, claimed, payload, gone=gone, now=1.0)
+
+    await rig.db.write(queue)
+    file.rename(rig.root / "new.png")
+    look = await rig.looker.look()
+    assert kinds(look) == ["CancelDelete", "Move"]
+    await rig.db.write(happened)
+    await rig.carry_out(look)
+    assert rig.rows() == {}
+    (job,) = outbox.unfinished(rig.db.reader, kind=queueing.UPLOAD)
+    assert queueing.decode(job, UploadPayload).path == b"new.png"

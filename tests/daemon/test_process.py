@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import signal
 import socket
 from pathlib import Path
@@ -96,6 +98,39 @@ def test_hangup_reads_the_configuration_again(tmp_path: Path) -> None:
     ]
     assert any(b"second: there is no token" in line for line in said)
     assert any(b"the new configuration is not used" in line for line in said)
+
+
+def test_nobody_who_reads_the_messages_is_waited_for(tmp_path: Path) -> None:
+    """The daemon works and stops although the pipe of its messages is full."""
+    folder, pipe = tmp_path / "folder", tmp_path / "pipe"
+    fill(folder, "a.gif")
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    writer = os.open(pipe, os.O_WRONLY | os.O_NONBLOCK)
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            os.write(writer, b"x")
+    with (
+        place(tmp_path, settings=mirrored(folder)) as at,
+        process(
+            "imgurfs_daemon",
+            *("-vv", "--config", str(at.config)),
+            environ=at.environ,
+            log=pipe,
+        ) as daemon,
+    ):
+        log = tmp_path / "emulator.log"
+        wait_until(lambda: len(at.images()) == 3, log=log)
+        fill(folder, "b.gif")
+        wait_until(lambda: len(at.images()) == 4, log=log)
+        assert set(os.read(reader, 1 << 20)) == set(b"x")
+        fill(folder, "c.gif")
+        wait_until(lambda: len(at.images()) == 5, log=log)
+        assert b"c.gif" in os.read(reader, 1 << 20)
+        daemon.send_signal(signal.SIGTERM)
+        assert daemon.wait(20) == 0
+    os.close(writer)
+    os.close(reader)
 
 
 def test_it_ends_when_nobody_is_logged_in(tmp_path: Path) -> None:

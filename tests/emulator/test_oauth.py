@@ -282,3 +282,25 @@ async def test_nothing_can_be_registered() -> None:
     """The page for new applications sends everybody home."""
     answer = await Visitor(emulate()).api("GET", "/oauth2/addclient")
     assert (answer.status, answer.headers["location"]) == (301, "https://imgur.com/")
+
+
+async def test_registered_address_is_where_logins_go() -> None:
+    """What an application has registered counts; another one in a request is refused.
+
+    As Imgur does, which takes no address but the registered one.
+    """
+    registered = "http://127.0.0.1:8723/"
+    emulator = emulate(callback_url=registered)
+    query = asked(emulator, "token")
+    for method in ("GET", "POST"):
+        answer = await Visitor(emulator).api(
+            method, "/oauth2/authorize", params={**query, **LOGIN}
+        )
+        assert answer.status == 400
+        assert answer.error == "The redirect URI provided is missing or does not match"
+    for target in ({"redirect_uri": registered}, {}):
+        unnamed = {k: v for k, v in query.items() if k != "redirect_uri"}
+        answer = await Visitor(emulator).api(
+            "POST", "/oauth2/authorize", params={**unnamed, **target, **LOGIN}
+        )
+        assert answer.headers["location"].startswith(f"{registered}#access_token=")

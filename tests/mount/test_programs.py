@@ -13,6 +13,8 @@ import tarfile
 import zipfile
 from pathlib import Path
 
+import pytest
+
 from tests.support.programs import Ground, contents, fill, picture, run, set_date
 
 NAMES = ("one.png", "two.jpg", "three.png")
@@ -139,14 +141,20 @@ def test_mv_of_a_directory(ground: Ground, tmp_path: Path) -> None:
     ground.expect_uploads(3)
 
 
-def test_ln_is_a_membership(ground: Ground, tmp_path: Path) -> None:
-    """W4: ``ln`` puts an image into a second album; ``rm`` of one name leaves it in
-    the other.
+@pytest.mark.parametrize("is_uploaded", [True, False])
+def test_ln_is_a_membership(
+    ground: Ground, tmp_path: Path, *, is_uploaded: bool
+) -> None:
+    """W4: ``ln`` puts an image into a second album, also before it is uploaded; ``rm``
+    of one name leaves it in the other.
     """
-    fill(tmp_path / "First", ("linked.png",))
-    run("cp", "-r", tmp_path / "First", ground.top)
-    (ground.top / "Second").mkdir()
-    one, two = ground.top / "First/linked.png", ground.top / "Second/linked.png"
+    first, second = f"First {is_uploaded}", f"Second {is_uploaded}"
+    fill(tmp_path / first, ("linked.png",))
+    run("cp", "-r", tmp_path / first, ground.top)
+    (ground.top / second).mkdir()
+    if is_uploaded:
+        ground.settle()
+    one, two = ground.top / first / "linked.png", ground.top / second / "linked.png"
     run("ln", one, two)
     assert one.samefile(two)
     assert (one.stat().st_nlink, two.stat().st_nlink) == (2, 2)

@@ -28,7 +28,7 @@ import trio
 import trio.testing
 
 from imgurfs import config, paths
-from imgurfs.api.auth import Token, TokenStore
+from imgurfs.api.tokens import Token, TokenStore
 from imgurfs.assembly import open_account
 from imgurfs.budget import kept_from_uploads
 from imgurfs.clock import TrioClock

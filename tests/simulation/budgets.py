@@ -114,6 +114,9 @@ class SharedBudget:
 class IdealBudget:
     """Grants whatever the server would accept at this moment, within the same rules.
 
+    It only looks: a window begins with the first request in it, here as in the real
+    run, or the ideal would have hours that no request has begun.
+
     ``real`` is the server of the real run: its strikes bind here as well, and so do
     the user's ``consents`` and what a blocked client id was told.
     """
@@ -152,10 +155,11 @@ class IdealBudget:
         ends = [
             at + reading.reset_s
             for meter, key, amount in wanted
-            if (reading := meter.read(key, at)).remaining < amount
+            if (reading := meter.peek(key, at)).remaining < amount
         ]
         if self._is_blocked(at):
-            ends.append(at + DAY_S)
+            # The real run asks when its day is over; being refused begins the next.
+            ends.append(at + accounting.client.read(CLIENT, at).reset_s)
         if ends:
             raise BudgetError("not now", retry_at=max(ends))
         coming.update(self._costs(account, request))

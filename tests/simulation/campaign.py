@@ -27,6 +27,10 @@ from tests.simulation.stage import Stage, pause
 
 #: Beyond this the folder does not grow: pictures are deleted instead.
 _FILES_MAX = 120
+#: How often the account is compared with the folder, in the stage's time.
+_LOOK_INTERVAL_S = 2.0
+#: So long, of the machine's time, is always waited for that.
+_PATIENCE_S = 90.0
 _DIRECTORIES = ("rome", "oslo", "2024", "2024/may", "2024/june", "a b", "größe")
 
 
@@ -218,7 +222,8 @@ def wait_agreed(
     ``is_hopeless`` is asked again and again and ends the waiting as well.
     """
     rate = stage.clock.rate
-    deadline_s = time.monotonic() + wait_s / rate
+    # A busy machine is slow, however fast the stage's clock runs.
+    deadline_s = time.monotonic() + max(wait_s / rate, _PATIENCE_S)
     agreed_since_s: float | None = None
     while True:
         states = stage.states()
@@ -232,7 +237,7 @@ def wait_agreed(
                 return {}
         if now_s > deadline_s or is_hopeless():
             return unfinished
-        pause(0.03)
+        pause(max(0.02, _LOOK_INTERVAL_S / rate))
 
 
 def _difference(title: str, files: dict[str, str], found: list[set[str]]) -> str:

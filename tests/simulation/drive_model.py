@@ -1,10 +1,12 @@
-"""Random operations on the drive for as long as you like, compared with the model.
+"""Random operations on the drive for as long as you like, compared with what they mean.
 
     python -m tests.simulation.drive_model --examples 20000 --seed 1
+    python -m tests.simulation.drive_model --mounted --examples 2000 --seed 1
 
-The same machine as tests/property/test_drive_model.py, on scripts of other lengths. A
-failure is shown with the shortest script that has it; the same seed and numbers give it
-again.
+The same machines as tests/property/test_drive_model.py, in process and compared with a
+model, and with ``--mounted`` as tests/mount/test_beside_disk.py, through the kernel and
+beside a plain directory; on scripts of other lengths. A failure is shown with the
+shortest script that has it; the same seed and numbers give it again.
 """
 
 from __future__ import annotations
@@ -15,21 +17,41 @@ import time
 
 from hypothesis import seed
 
-from tests.property.test_drive_model import DriveMachine, run_machine
+from tests.property import test_drive_model
+from tests.simulation.pushed_ground import grounds, in_memory
+from tests.support import beside_machine
+from tests.support.beside_machine import BesideMachine
+
+
+def _mounted(examples: int, steps: int) -> None:
+    """Run scripts on a mount and a plain directory; say what was done how often."""
+    try:
+        with in_memory() as directory, grounds(directory) as made:
+            beside_machine.run_machine(
+                made, examples=examples, steps=steps, is_derandomized=False
+            )
+    finally:
+        for what, count in sorted(BesideMachine.counts.items()):
+            print(f"  {what}: {count}")
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run as many scripts as asked for, and report."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--mounted", action="store_true", help="through the kernel")
     parser.add_argument("--examples", type=int, default=5_000)
     parser.add_argument("--steps", type=int, default=40, help="longest script")
     parser.add_argument("--seed", type=int, default=1)
     asked = parser.parse_args(arguments)
-    seed(asked.seed)(DriveMachine)
     print(f"seed {asked.seed}, {asked.examples} scripts of up to {asked.steps} steps")
     began_s = time.monotonic()
-    run_machine(asked.examples, asked.steps, is_derandomized=False)
-    print(f"drive and account were the model's, {time.monotonic() - began_s:.0f} s")
+    if asked.mounted:
+        seed(asked.seed)(BesideMachine)
+        _mounted(asked.examples, asked.steps)
+    else:
+        seed(asked.seed)(test_drive_model.DriveMachine)
+        test_drive_model.run_machine(asked.examples, asked.steps, is_derandomized=False)
+    print(f"everything was as it should be, {time.monotonic() - began_s:.0f} s")
     return 0
 
 

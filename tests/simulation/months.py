@@ -15,12 +15,14 @@ What is counted:
   self-caused unless the server allows fewer than configured, which nothing tells
   before: that one is *taught*.
 * The *spendable* budget is what a sender with perfect knowledge (``ideal``) uploads in
-  the same month: same limits, phases, readers and other programs, knowing every
-  counter of the server at every moment, and bound by the same rules: the floor of the
-  client's day by the strikes of the real run, and no upload on fewer credits than its
-  documented price; where the real run's strikes got the client id blocked, it is
-  blocked as well. What floors and other programs took is therefore not spendable;
-  what caution, stale headers, crashes and late answers cost is.
+  the same month: same limits, readers and other programs, knowing every counter of the
+  server at every moment, and bound by the same rules. Hours and days begin with the
+  first request in them, not with a look at the counter; the client's day has the floor
+  of the real run's strikes; no upload goes on fewer credits than its documented price;
+  where the real run's strikes got the client id blocked, it is blocked as well, and
+  asks once a day as the real run does. What floors and other programs took is therefore
+  not spendable; what caution, stale headers, crashes and late answers cost is. Neither
+  sender knows when others will take the rest of a day: that may favour either.
 """
 
 from __future__ import annotations

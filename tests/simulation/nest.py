@@ -2,7 +2,8 @@
 
 Starting a daemon costs half a second of imports; a kill campaign starts thousands. Here
 they are paid once: every order forks this process, and the child becomes the real
-program with a session, an environment and a log of its own. Run by
+program with a session, an environment and a log of its own. What the programs import,
+and the emulator draws, only when they run is there as well (:func:`_warm`). Run by
 ``tests.simulation.stage``: orders come as JSON lines on standard input, an answer to
 each goes to standard output. When the input ends the children are killed.
 
@@ -14,6 +15,8 @@ for a test. With rate 1 the daemon is ``imgurfs-daemon`` itself.
 from __future__ import annotations
 
 import functools
+import gc
+import importlib
 import json
 import logging
 import os
@@ -42,7 +45,14 @@ from tests.simulation.fastclock import FastClock
 
 Order = dict[str, Any]
 
-
+#: What the programs import when they first need it.
+_LATE = (
+    "anyio._backends._asyncio",
+    "encodings.idna",
+    "httpcore",
+    "uvicorn.lifespan.off",
+    "uvicorn.loops.uvloop",
+)
 #: Budgets are told in every answer, and never in the way.
 _PLENTY = Limits(
     user_credits_per_hour=10_000_000,
@@ -142,8 +152,21 @@ def _become(order: Order) -> None:
         os._exit(code)
 
 
+def _warm() -> None:
+    """Load and draw now what each child would load and draw for itself."""
+    for name in _LATE:
+        importlib.import_module(name)
+    app.build(
+        EmulatorConfig(api_url="http://a", cdn_url="http://b", albums=1, images=1),
+        FastClock(rate=1, began_at=0, began_s=0),
+    )
+    gc.collect()
+    gc.freeze()  # else the children's collections would copy all of it
+
+
 def main() -> None:
     """Serve until the orders end."""
+    _warm()
     children: set[int] = set()
     for line in sys.stdin:
         order: Order = json.loads(line)

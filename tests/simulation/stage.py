@@ -25,7 +25,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from imgurfs.api.auth import Token, TokenStore
+from imgurfs.api.tokens import Token, TokenStore
 from imgurfs.clock import SystemClock
 from tests.simulation import power
 from tests.simulation.fastclock import FastClock
@@ -38,10 +38,14 @@ pause = threading.Event().wait
 
 
 class Nest:
-    """The forking process, from this side. Not for two threads at once."""
+    """The forking process, from this side, for any thread.
+
+    One thing at a time: waiting for a child that lives keeps all others waiting.
+    """
 
     def __init__(self, running: subprocess.Popen[str]) -> None:
         self._running = running
+        self._asking = threading.Lock()
 
     def start(self, **order: object) -> int:
         """Fork a child; return its process number."""
@@ -54,9 +58,10 @@ class Nest:
     def _ask(self, order: Mapping[str, object]) -> dict[str, Any]:
         assert self._running.stdin is not None
         assert self._running.stdout is not None
-        self._running.stdin.write(json.dumps(order) + "\n")
-        self._running.stdin.flush()
-        answer = self._running.stdout.readline()
+        with self._asking:
+            self._running.stdin.write(json.dumps(order) + "\n")
+            self._running.stdin.flush()
+            answer = self._running.stdout.readline()
         assert answer, f"the nest has died: {self._running.poll()}"
         found: dict[str, Any] = json.loads(answer)
         return found

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from imgurfs import paths
-from imgurfs.api.auth import Token, TokenStore
+from imgurfs.api.tokens import Token, TokenStore
 from imgurfs.cli.main import cli, invoke
 
 _EXPIRES_AT = 1_900_000_000.0

@@ -13,8 +13,9 @@ from pathlib import Path
 
 import httpx
 
-from imgurfs.api.auth import Auth, Token, TokenStore
+from imgurfs.api.auth import Auth
 from imgurfs.api.client import Client
+from imgurfs.api.tokens import Token, TokenStore
 from imgurfs.clock import TrioClock
 from imgurfs.emulator.app import Emulator, build
 from imgurfs.emulator.clock import LoopClock

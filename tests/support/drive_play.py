@@ -20,17 +20,13 @@ import httpx
 import trio
 import trio.testing
 
-from imgurfs.drain import Drainer
 from imgurfs.emulator.rules.limits import NO_LIMITS
-from imgurfs.executor import InlineExecutor
-from imgurfs.jobs.listings import Listings
 from imgurfs.limits import CHANGE_POLL_S, LISTING_LAG_S
-from imgurfs.locks import FileLock
-from imgurfs.marker import DEVICE_ID_BYTES
 from imgurfs.model import Lane
 from imgurfs.store import drafts, entries
 from imgurfs.store.drafts import Draft
 from tests.support.connected import API_URL, Connected, config, connected
+from tests.support.drainers import drainer_over
 from tests.support.drive_inside import InProcess
 from tests.support.drive_model import Account, Errnos, Picture, Shown
 from tests.support.drives import Handle
@@ -195,20 +191,11 @@ class Player:
     async def _drain(self) -> None:
         """Send everything, and see what Imgur has made of it."""
         drive, world = self.drive, self._world
-        refresher = drive.mounted.refresher
-        account = Listings(
-            db=drive.db, api=world.api, refresher=refresher, clock=world.clock
-        )
-        drainer = Drainer(
-            db=drive.db,
-            api=world.api,
-            ledger=world.ledger,
-            account=account,
-            clock=world.clock,
-            executor=InlineExecutor(),
-            device_id=b"d" * DEVICE_ID_BYTES,
-            lock=FileLock(self._inside.directory / "drain.lock"),
-            spool_dir=self._inside.directory / "spool",
+        drainer = drainer_over(
+            world,
+            drive.db,
+            self._inside.directory,
+            refresher=drive.mounted.refresher,
             delete_grace_s=0.0,
             is_guarded=False,
         )

@@ -11,7 +11,7 @@ from pathlib import Path
 import trio
 
 from imgurfs.budget import Grant
-from imgurfs.errors import ImgurfsError, OutcomeUnknownError
+from imgurfs.errors import ImgurfsError, NotFoundError, OutcomeUnknownError
 from imgurfs.model import Album, AlbumId, Image, ImageId, Lane
 
 EPOCH_S = 1_800_000_000.0
@@ -180,4 +180,6 @@ class FakeImgur:
     ) -> None:
         """Delete an image."""
         await self._call(f"delete {image_id}")
-        del self.images[image_id]
+        if self.images.pop(image_id, None) is None:
+            raise NotFoundError(f"there is no image {image_id}")
+        self._answer()

@@ -15,12 +15,8 @@ from imgurfs.drain import Drainer
 from imgurfs.executor import InlineExecutor
 from imgurfs.fuse.drive import DriveOptions, open_drive
 from imgurfs.fuse.virtual import Maker
-from imgurfs.jobs.listings import Listings
-from imgurfs.locks import FileLock
-from imgurfs.marker import DEVICE_ID_BYTES
 from imgurfs.model import Lane
 from imgurfs.store.database import Database
-from imgurfs.tree.refresh import Refresher
 from tests.support.account import open_state
 from tests.support.connected import (
     API_URL,
@@ -29,36 +25,9 @@ from tests.support.connected import (
     Connected,
     connected,
 )
+from tests.support.drainers import drainer_over
 from tests.support.drive_inside import InProcess, reply
 from tests.support.imgur import Imgur
-
-
-@dataclass
-class Drainers:
-    """Makes drainers as a newly started process would have them."""
-
-    world: Connected
-    db: Database
-    directory: Path
-
-    def new(self) -> Drainer:
-        """Return one; guarded, with real graces."""
-        clock = self.world.clock
-        refresher = Refresher(db=self.db, api=self.world.api, clock=clock)
-        return Drainer(
-            db=self.db,
-            api=self.world.api,
-            ledger=self.world.ledger,
-            account=Listings(
-                db=self.db, api=self.world.api, refresher=refresher, clock=clock
-            ),
-            clock=clock,
-            executor=InlineExecutor(),
-            device_id=b"d" * DEVICE_ID_BYTES,
-            lock=FileLock(self.directory / "drain.lock"),
-            spool_dir=self.directory / "spool",
-            cache_dir=self.directory / "content",
-        )
 
 
 @dataclass
@@ -120,11 +89,17 @@ class Inside:
                         self.world,
                         db,
                         drive,
-                        Drainers(self.world, db, self.directory).new,
+                        lambda: self._drainer(db),
                     )
                     nursery.cancel_scope.cancel()
         finally:
             db.close()
+
+    def _drainer(self, db: Database) -> Drainer:
+        """Return one that is guarded, with real graces."""
+        return drainer_over(
+            self.world, db, self.directory, cache_dir=self.directory / "content"
+        )
 
 
 @contextlib.asynccontextmanager

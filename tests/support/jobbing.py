@@ -135,6 +135,11 @@ class FakeAccount:
         """Return what an album holds."""
         return await self.list_album(album_id)
 
+    async def has_image(self, image_id: ImageId) -> bool:
+        """Return whether the image is there."""
+        await trio.lowlevel.checkpoint()
+        return image_id in self.imgur.images
+
     async def newest(self, *, since: float) -> list[Image]:
         """Return the images that are not older."""
         self.looks += 1

@@ -19,7 +19,7 @@ from typing import Any
 import trio
 
 from imgurfs import config, paths
-from imgurfs.api.auth import Token, TokenStore
+from imgurfs.api.tokens import Token, TokenStore
 from imgurfs.assembly import Services, open_account
 from imgurfs.cli import status
 from imgurfs.cli.facts import gather

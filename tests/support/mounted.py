@@ -144,6 +144,17 @@ class Machine:
         assert line == "ready\n", line
         return process
 
+    def remount(self) -> None:
+        """Unmount, which waits for nothing, and mount again."""
+        done = self.run("unmount", str(self.mountpoint))
+        assert done.returncode == 0, done.stderr
+        before = self.processes[-1]
+        assert before.wait(START_TIMEOUT_S) == 0
+        self.processes.remove(before)
+        if before.stderr is not None:
+            before.stderr.close()
+        self.mount()
+
     def is_mounted(self) -> bool:
         """Whether the kernel's table has the mountpoint; touches no mount."""
         mounts = Path("/proc/self/mountinfo").read_text()

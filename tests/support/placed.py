@@ -17,9 +17,6 @@ from imgurfs.content.fetch import Fetcher
 from imgurfs.drain import Drainer
 from imgurfs.errors import NotFoundError
 from imgurfs.executor import InlineExecutor
-from imgurfs.jobs.listings import Listings
-from imgurfs.locks import FileLock
-from imgurfs.marker import DEVICE_ID_BYTES
 from imgurfs.model import ROOT_INODE, AlbumId, ImageId, Inode, Lane
 from imgurfs.store import entries, outbox
 from imgurfs.store.database import Database
@@ -30,6 +27,7 @@ from imgurfs.writing.places import Places
 from imgurfs.writing.writer import Writer
 from tests.support.account import open_state
 from tests.support.connected import CDN_HOSTS, CDN_URL, Connected, config, connected
+from tests.support.drainers import drainer_over
 from tests.support.pictures import small_picture
 
 #: Longer than every deletion waits, and every album's quiet time.
@@ -150,22 +148,11 @@ class Placed:
         may_send: Callable[[], bool] = lambda: True,
     ) -> Drainer:
         """Return a drainer as a newly started process would have it."""
-        clock = self.there.clock
-        return Drainer(
-            db=self.db,
-            api=self.there.api,
-            ledger=self.there.ledger,
-            account=Listings(
-                db=self.db,
-                api=self.there.api,
-                refresher=self.refresher,
-                clock=clock,
-            ),
-            clock=clock,
-            executor=InlineExecutor(),
-            device_id=b"d" * DEVICE_ID_BYTES,
-            lock=FileLock(self.state_dir / "drain.lock"),
-            spool_dir=self.state_dir / "spool",
+        return drainer_over(
+            self.there,
+            self.db,
+            self.state_dir,
+            refresher=self.refresher,
             cache_dir=self.state_dir.parent / "cache",
             delete_grace_s=self.delete_grace_s,
             is_name_title=self.is_name_title,

@@ -62,6 +62,10 @@ class Place:
         """Let the emulator do this to every upload from now on."""
         self._set_faults([{"method": "POST", "path": "/3/(image|upload)", **rule}])
 
+    def break_api(self, **rule: object) -> None:
+        """Let the emulator do this to some of the calls from now on."""
+        self._set_faults([rule])
+
     def mend_uploads(self) -> None:
         """Let the emulator serve again."""
         self._set_faults([])

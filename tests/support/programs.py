@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import io
+import json
 import os
 import random
 import sqlite3
@@ -116,6 +117,12 @@ class DriveGround(Ground):
         assert len(found) == 1, found
         return list(found[0]["images"])
 
+    def titles(self, album: str) -> set[str]:
+        """Return the titles that images of the album with a title have."""
+        inside = self.image_ids(album)
+        images = self.state()["images"]
+        return {it["title"] for it in images if it["id"] in inside and it["title"]}
+
     def held(self) -> dict[str, Counter[str]]:
         """Return the MD5 sums of each album by its title; "" = in no album."""
         state = self.state()
@@ -154,6 +161,25 @@ class DriveGround(Ground):
     def expect_uploads(self, number: int) -> None:
         """Compare the number of uploads."""
         assert self.uploads() == number, self.http.get("/_emulator/log").json()[-20:]
+
+    def break_api(self, *rules: dict[str, object]) -> None:
+        """Let the emulator do this from now on, and nothing else; () mends it."""
+        self.http.post("/_emulator/faults", json=rules).raise_for_status()
+
+    def standing(self, path: Path) -> str:
+        """Return where a file stands on its way to Imgur."""
+        return os.getxattr(path, "user.imgurfs.state").decode()
+
+    def stored(self) -> int:
+        """Return how many uploads were carried out; refused ones are none."""
+        counters = self.http.get("/_emulator/counters").raise_for_status().json()
+        return int(counters["uploads"])
+
+    def status(self) -> dict[str, Any]:
+        """Return what ``imgurfs status`` says."""
+        done = self.machine.run("status", "--json")
+        assert done.returncode == 0, done.stderr
+        return cast("dict[str, Any]", json.loads(done.stdout))
 
     # --- Waiting ----------------------------------------------------------------
 
@@ -217,19 +243,29 @@ class Grounds:
         self._made += 1
         directory = self._directory / str(self._made)
         directory.mkdir()
-        enter = self._stack.enter_context
-        emulator = enter(emulator_process("--albums", "0", "--images", "0"))
-        machine = Machine(directory, emulator)
-        self._stack.callback(machine.clean_up)
-        machine.log_in()
-        machine.configure(SETTINGS)
-        machine.mount()
-        http = enter(httpx.Client(base_url=emulator.address["api_url"]))
-        return DriveGround(machine.mountpoint, machine=machine, http=http)
+        return self._stack.enter_context(new_drive(directory))
 
     def close(self) -> None:
         """Unmount and end everything."""
         self._stack.close()
+
+
+@contextlib.contextmanager
+def new_drive(
+    directory: Path, *emulator_options: str, settings: str = ""
+) -> Iterator[DriveGround]:
+    """Mount an empty account of its own; ``settings`` are added to the usual ones."""
+    with contextlib.ExitStack() as stack:
+        enter = stack.enter_context
+        nothing = ("--albums", "0", "--images", "0")
+        emulator = enter(emulator_process(*nothing, *emulator_options))
+        machine = Machine(directory, emulator)
+        stack.callback(machine.clean_up)
+        machine.log_in()
+        machine.configure(SETTINGS + settings)
+        machine.mount()
+        http = enter(httpx.Client(base_url=emulator.address["api_url"]))
+        yield DriveGround(machine.mountpoint, machine=machine, http=http)
 
 
 def until(is_so: Callable[[], bool], what: str, timeout_s: float = 20.0) -> None:

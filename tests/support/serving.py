@@ -16,7 +16,7 @@ from pathlib import Path
 import trio
 
 from imgurfs import config, paths
-from imgurfs.api.auth import Token, TokenStore
+from imgurfs.api.tokens import Token, TokenStore
 from imgurfs.assembly import Services, open_account
 from imgurfs.config import Config
 from imgurfs.emulator.app import Emulator, build

@@ -207,6 +207,7 @@ async def a_desk(
             fetcher=fetcher,
             clock=side.clock,
             settings=settings or MountConfig(),
+            delete_grace_s=600.0,
             on_changed=lambda first, last: skipped.append((first, last)),
         )
         nursery = await stack.enter_async_context(trio.open_nursery())

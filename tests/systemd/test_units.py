@@ -1,50 +1,91 @@
-"""The units as systemd itself sees them."""
+"""The unit files as systemd itself sees them, without anything running."""
 
 from __future__ import annotations
 
 import os
+import re
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-UNITS = Path(__file__).parents[2] / "systemd"
-NAMES = ["imgurfs-sync@.service", "imgurfs-mount@.service"]
+from imgurfs.cli import service_units
+
+SHIPPED = Path(__file__).parents[2] / "systemd"
+SYNC, MOUNT = "imgurfs-sync@.service", "imgurfs-mount@.service"
+#: What the issue of a sandbox asks of the sync unit.
+_EXPOSURE_MAX = 5.7
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_unit_is_valid(name: str, tmp_path: Path) -> None:
-    """systemd-analyze verify finds nothing to complain about."""
-    text = (UNITS / name).read_text()
-    for program in ("imgurfs-daemon", "imgurfs", "fusermount3"):
-        text = text.replace(f"/usr/bin/env {program} ", f"{sys.executable} ")
-    assert "/usr/bin/env" not in text
-    unit = tmp_path / name.replace("@", "@instance")
-    unit.write_text(text)
-    (tmp_path / "runtime").mkdir(mode=0o700)
+def _analyze(directory: Path, *arguments: str) -> str:
+    """Return what systemd-analyze says, which must be content."""
+    runtime = directory / "runtime"
+    runtime.mkdir(mode=0o700, exist_ok=True)
     done = subprocess.run(
-        ["systemd-analyze", "--user", "verify", str(unit)],
-        env={**os.environ, "XDG_RUNTIME_DIR": str(tmp_path / "runtime")},
+        ["systemd-analyze", "--user", "--no-pager", *arguments],
+        env={**os.environ, "XDG_RUNTIME_DIR": str(runtime)},
         capture_output=True,
         text=True,
         timeout=60,
         check=False,
     )
-    assert (done.returncode, done.stdout + done.stderr) == (0, "")
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout + done.stderr
 
 
-def test_what_must_not_be_in_the_units() -> None:
-    """What breaks in a user manager, and what breaks a mount, stays out."""
-    sync = (UNITS / NAMES[0]).read_text()
-    mount = (UNITS / NAMES[1]).read_text()
-    for text in (sync, mount):
+def _installed(directory: Path, name: str) -> Path:
+    """Write a unit as 'service install' would, and return its instance's file."""
+    texts = service_units.common_files()
+    text = next(text for file, text in texts.items() if file.name == name)
+    unit = directory / name.replace("@", "@instance")
+    unit.write_text(text)
+    return unit
+
+
+@pytest.mark.parametrize("name", [SYNC, MOUNT, service_units.TARGET])
+def test_unit_is_valid(name: str, tmp_path: Path) -> None:
+    """systemd-analyze verify finds nothing to complain about."""
+    assert _analyze(tmp_path, "verify", str(_installed(tmp_path, name))) == ""
+
+
+@pytest.mark.parametrize("count", range(len(service_units.HARDENING) + 1))
+def test_hardened_unit_is_valid(count: int, tmp_path: Path) -> None:
+    """Nor with the hardening, of which the last may be left out."""
+    text = _installed(tmp_path, SYNC).read_text().partition("\n[Install]")[0]
+    for name in service_units.HARDENING[:count]:
+        text += service_units.hardening_file(name, "default")[1]
+    unit = tmp_path / "imgurfs-sync@hardened.service"
+    unit.write_text(text)
+    assert _analyze(tmp_path, "verify", str(unit)) == ""
+    said = _analyze(tmp_path, "security", "--offline=true", str(unit))
+    level = re.search(r"exposure level for \S+ (\d+\.\d)", said)
+    assert level is not None
+    assert float(level[1]) <= (9.9, 6.3, 2.0)[count]
+    if count == len(service_units.HARDENING):
+        assert float(level[1]) <= _EXPOSURE_MAX
+
+
+def test_mount_is_left_alone() -> None:
+    """Every option that breaks setuid fusermount3 or hides the mount stays out."""
+    text = (SHIPPED / MOUNT).read_text()
+    options = ("NoNewPriv", "Protect", "Private", "Restrict", "SystemCall", "Lock")
+    keys = re.findall(r"^(\w+)=", text, re.MULTILINE)
+    assert [key for key in keys if key.startswith(options)] == []
+    assert "--drop-privileges" in text
+
+
+def test_both_units_start_offline_and_end_for_good() -> None:
+    """No network target; what only a user can mend is not tried again."""
+    for name in (SYNC, MOUNT):
+        text = (SHIPPED / name).read_text()
         assert "\nType=notify\n" in text
         assert "\nRestartPreventExitStatus=77 78\n" in text
         assert "network-online" not in text
-        assert "\nProtectKernelTunables=" not in text
-    assert "\nProtectSystem=strict\n" in sync
-    assert "\nProtectHome=read-only\n" in sync
-    assert "\nSystemCallErrorNumber=EPERM\n" in sync
-    for option in ("NoNewPrivileges", "Protect", "Private", "Restrict", "SystemCall"):
-        assert f"\n{option}" not in mount.replace("\nRestartPrevent", "")
+        assert "\nPartOf=imgurfs.target\n" in text
+
+
+def test_sandbox_is_not_what_systemd_leaves_out_silently() -> None:
+    """The user namespace without which the rest has no effect is asked for."""
+    text = service_units.shipped("sync-sandbox.conf")
+    assert "PrivateUsers=yes" in service_units.properties(text)
+    assert not any("PrivateDevices" in one for one in service_units.properties(text))

@@ -9,7 +9,9 @@ import pytest
 import trio
 import trio.testing
 
-from imgurfs.api.auth import Auth, Token, TokenStore, exchange_refresh_token
+from imgurfs.api.auth import Auth
+from imgurfs.api.exchange import exchange_refresh_token
+from imgurfs.api.tokens import Token, TokenStore
 from imgurfs.emulator.trouble.faults import Action, FaultRule
 from imgurfs.errors import (
     AccountMismatchError,
@@ -151,6 +153,29 @@ async def test_only_a_clear_no_ends_the_login(
         with pytest.raises(expected):
             await side.auth.refresh(before.access_token)
         assert side.store.load() == before
+
+
+async def test_a_refresh_token_that_works_again_is_offered_again(
+    tmp_path: Path,
+) -> None:
+    """A new login with the token that was refused before renews itself like any."""
+    async with connected(tmp_path) as side:
+        refusal = FaultRule(
+            action=Action.STATUS,
+            status=400,
+            body='{"error":"invalid_grant"}',
+            content_type="application/json",
+        )
+        side.emulator.faults.replace((refusal,))
+        with pytest.raises(LoginNeededError):
+            await side.auth.refresh(side.store.load().access_token)
+        side.emulator.faults.replace(())
+        again = second_process(side)
+        await again.refresh(side.store.load().access_token)
+        await side.auth.authorization()
+        before = side.store.load()
+        await side.auth.refresh(before.access_token)
+        assert side.store.load().access_token != before.access_token
 
 
 async def test_another_accounts_token_is_not_stored(tmp_path: Path) -> None:

@@ -109,7 +109,8 @@ def test_usage_errors_are_exit_2(tmp_path: Path) -> None:
     """Wrong words on the command line are exit code 2."""
     assert run("nonsense", home=tmp_path).returncode == 2
     assert run("mount", home=tmp_path).returncode == 2
-    assert run("login", home=tmp_path).returncode == 2
+    both = ("login", "--paste", "--refresh-token-stdin")
+    assert run(*both, home=tmp_path).returncode == 2
     assert run("login", "--refresh-token-stdin", home=tmp_path).returncode == 2
 
 

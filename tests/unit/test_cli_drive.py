@@ -15,6 +15,8 @@ from pathlib import Path
 import pytest
 
 from imgurfs import paths
+from imgurfs.content.spool import Spool
+from imgurfs.executor import InlineExecutor
 from imgurfs.locks import FileLock
 from imgurfs.model import Account, AlbumId, Inode
 from imgurfs.store import drafts, meta, outbox, synced
@@ -229,6 +231,22 @@ def test_status_tells_what_stays_here_and_why(home: Home, drive: DriveRows) -> N
         assert part in text, part
 
 
+def test_idle_spool_holds_nothing(home: Home, drive: DriveRows) -> None:
+    """The notes that a spool keeps about itself are no bytes that wait."""
+    spool = Spool.open(
+        drive.spool_dir, size_bytes_max=1 << 20, executor=InlineExecutor()
+    )
+    assert spool.own()
+    spool.set_owner("a token")
+    spool.close()
+    (drive.spool_dir / "lost+found").mkdir()
+    (drive.spool_dir / "lost+found" / "7.1").write_bytes(b"told by a notice")
+    assert len(list(drive.spool_dir.iterdir())) == 4
+    facts = json.loads(home.run("status", "--json").out)
+    assert facts["drive"]["spool"] == {"files": 0, "bytes": 0}
+    assert "spool    " not in home.run("status").out
+
+
 def test_young_scratch_is_no_news(home: Home, drive: DriveRows) -> None:
     """A file that is being saved is mentioned when it has been for an hour."""
     drive.draft(".new.part", DraftState.SCRATCH, changed_at=4e9)
@@ -292,6 +310,35 @@ def test_wait_says_why_a_file_will_not_come(home: Home, places: OnDrive) -> None
     assert said.code == 75
     assert "not uploaded: bad.gif: no picture" in said.out
     assert "not uploaded: .x.part: it has a temporary name" in said.out
+
+
+def test_wait_names_the_directory_whose_name_is_temporary(
+    home: Home, drive: DriveRows
+) -> None:
+    """W12: the file is called well; what keeps it here is where it is."""
+    path = marked(home.directory / "a.gif", imgurfs__state="scratch")
+    album = drive.album("Trip.part", "Ab3xY7q")
+    number = path.stat().st_ino
+    drive.draft("a.gif", DraftState.SCRATCH, album, number=number)
+    said = home.run("wait", str(path))
+    assert said.code == 75
+    reason = "its directory has a temporary name ('Trip.part')"
+    assert f"not uploaded: Trip.part/a.gif: {reason}" in said.out
+
+
+def test_wait_for_what_has_another_name_yet(home: Home, queue: Queue) -> None:
+    """W12: a path whose directory has a temporary name, or that is not there at all."""
+    top = home.directory / "drive"
+    top.mkdir()
+    os.setxattr(top, "user.imgurfs.state", b"uploaded")
+    (top / ".Trip.part").mkdir()
+    said = home.run("wait", str(top / "Trip" / "a.gif"))
+    assert said.code == 2
+    assert "Trip is called .Trip.part yet" in said.err
+    said = home.run("wait", str(top / "Sea" / "a.gif"))
+    assert said.code == 2
+    assert "there is no" in said.err
+    assert ".Trip.part" not in said.err
 
 
 def test_wait_gives_up_in_time_or_when_nobody_works(

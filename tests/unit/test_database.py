@@ -12,7 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from imgurfs.errors import DatabaseBusyError, DatabaseError, DatabaseNewerError
+from imgurfs.errors import (
+    DatabaseBusyError,
+    DatabaseError,
+    DatabaseFullError,
+    DatabaseNewerError,
+)
 from imgurfs.executor import InlineExecutor, ThreadExecutor, ThreadLane
 from imgurfs.store.database import Connection, Database, Schema
 from imgurfs.store.schema import STATE_SCHEMA
@@ -213,3 +218,19 @@ def test_the_real_schema_opens_and_checks(tmp_path: Path) -> None:
     assert db.reader.execute("PRAGMA foreign_key_check").fetchall() == []
     assert db.reader.execute("SELECT kind FROM node").fetchone()[0] == "root"
     db.close()
+
+
+def test_a_full_disk_changes_nothing(db: Database) -> None:
+    """What finds no room is an error of its own and rolled back; with room it works."""
+
+    def fill(c: Connection) -> None:
+        _insert(c)
+        c.execute("CREATE TABLE large AS SELECT zeroblob(1000000) AS value")
+
+    db.write_blocking(lambda c: c.execute("PRAGMA max_page_count = 1"))
+    with pytest.raises(DatabaseFullError, match="is full"):
+        db.write_blocking(fill)
+    assert _count(db.reader) == 0
+    db.write_blocking(lambda c: c.execute("PRAGMA max_page_count = 10000"))
+    db.write_blocking(fill)
+    assert _count(db.reader) == 1

@@ -32,7 +32,14 @@ def test_a_draft_comes_back_as_it_was_put(db: Database) -> None:
     """Every field; written again it is replaced, dropped it is gone."""
     inode = _file(db)
     draft = Draft(
-        inode, 3, DraftState.REFUSED, 10, 2.5, replaces=ImageId("x"), error="too large"
+        inode,
+        3,
+        DraftState.REFUSED,
+        10,
+        2.5,
+        replaces=ImageId("x"),
+        error="too large",
+        is_grown=True,
     )
     db.write_blocking(lambda c: drafts.put(c, draft))
     assert drafts.get(db.reader, inode) == draft
@@ -68,6 +75,27 @@ def test_a_draft_goes_with_its_inode(db: Database) -> None:
     db.write_blocking(lambda c: entries.remove(c, inode))
     assert drafts.everything(db.reader) == []
     assert entries.node(db.reader, inode) is None
+
+
+@pytest.mark.parametrize("state", list(DraftState))
+@pytest.mark.parametrize("is_deleted", [False, True])
+def test_bytes_go_with_an_inode_that_imgur_has_or_the_user_deleted(
+    db: Database, state: DraftState, *, is_deleted: bool
+) -> None:
+    """W28: nothing else may be removed; but that must not be left behind either."""
+    inode = _file(db)
+    draft = Draft(inode, 2, state, 1, 1.0)
+
+    def forget(c: Connection) -> None:
+        drafts.put(c, draft)
+        if is_deleted:
+            edits.hide_image(c, inode)
+        entries.remove(c, inode)
+
+    db.write_blocking(forget)
+    is_free = is_deleted or state is DraftState.SENT
+    assert drafts.discarded(db.reader) == ({draft.spool_name} if is_free else set())
+    assert drafts.get(db.reader, inode) is None
 
 
 def test_a_database_without_drafts_is_brought_up_to_date(tmp_path: Path) -> None:

@@ -17,17 +17,15 @@ from imgurfs.drain import Drainer
 from imgurfs.emulator.trouble.faultrules import parse_rules
 from imgurfs.executor import InlineExecutor, ThreadLane
 from imgurfs.jobs import queueing
-from imgurfs.jobs.listings import Listings
 from imgurfs.jobs.queueing import UploadPayload
-from imgurfs.locks import FileLock
 from imgurfs.marker import DEVICE_ID_BYTES, make_marker, name_with_marker
 from imgurfs.model import Lane
 from imgurfs.store import membership, notices, outbox, synced
 from imgurfs.store.database import Database
 from imgurfs.store.membership import Place
 from imgurfs.store.schema import STATE_SCHEMA
-from imgurfs.tree.refresh import Refresher
 from tests.support.connected import Connected, config, connected
+from tests.support.drainers import drainer_over
 from tests.support.pictures import small_picture
 
 
@@ -43,22 +41,7 @@ class Rig:
 
     def drainer(self) -> Drainer:
         """Return a drainer as a newly started process would have it."""
-        clock = self.there.clock
-        refresher = Refresher(db=self.db, api=self.there.api, clock=clock)
-        return Drainer(
-            db=self.db,
-            api=self.there.api,
-            ledger=self.there.ledger,
-            account=Listings(
-                db=self.db, api=self.there.api, refresher=refresher, clock=clock
-            ),
-            clock=clock,
-            executor=InlineExecutor(),
-            device_id=b"d" * DEVICE_ID_BYTES,
-            lock=FileLock(self.state_dir / "drain.lock"),
-            spool_dir=self.state_dir / "spool",
-            is_guarded=False,
-        )
+        return drainer_over(self.there, self.db, self.state_dir, is_guarded=False)
 
     async def queue(self, path: str, content: bytes | None = None) -> None:
         """Write a picture and queue its upload."""

@@ -16,7 +16,7 @@ from imgurfs.jobs import queueing
 from imgurfs.jobs.queueing import DeleteImagePayload
 from imgurfs.model import Image, ImageId
 from imgurfs.store import outbox
-from tests.support.jobbing import EPOCH_S, Bench, bench, drain_for
+from tests.support.jobbing import EPOCH_S, Bench, bench, drain_for, picture
 
 
 @dataclass(frozen=True)
@@ -103,3 +103,23 @@ async def test_a_window_that_ends_during_a_turn_is_not_overlooked(
         await replaced(b, "old", grace_s=0)
         await drain_for(b, 5)
         assert b.imgur.calls == ["delete old"]
+
+
+async def test_an_album_is_done_as_soon_as_its_image_is_deleted(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    """What waits for a deletion is woken by it, not a minute later."""
+    async with bench(tmp_path) as b:
+        b.write_file("trip/a.gif")
+        await b.queue("trip/a.gif")
+        await drain_for(b, 60)
+        (old,) = b.imgur.images
+        b.write_file("trip/a.gif", picture("changed"))
+        await b.queue("trip/a.gif", replaces=old, deletes_old=True, grace_s=90.0)
+        await drain_for(b, 300)
+        assert old not in b.imgur.images
+        ends = {
+            row["kind"]: row["settled_at"]
+            for row in b.db.reader.execute("SELECT kind, settled_at FROM job")
+        }
+        assert 0 <= ends["members"] - ends["delete_image"] < 2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -13,6 +14,7 @@ from trio.testing import MockClock
 from imgurfs import limits
 from imgurfs.budget import Scope
 from imgurfs.draining import LOGIN_NOTICE, Draining
+from imgurfs.errors import DatabaseFullError
 from imgurfs.jobs import queueing
 from imgurfs.locks import FileLock
 from imgurfs.store import notices, outbox
@@ -177,18 +179,26 @@ async def test_a_mount_that_ends_lets_the_call_in_the_air_end(
         assert len(d.images()) == 1
 
 
+@pytest.mark.parametrize("has_daemon", [False, True])
 async def test_a_mount_that_ends_waits_for_no_answer_for_long(
-    tmp_path: Path, autojump_clock: MockClock
+    tmp_path: Path, autojump_clock: MockClock, *, has_daemon: bool
 ) -> None:
-    """What does not end in time is looked for by whoever sends next."""
+    """What does not end in time is looked for by whoever sends next, also if a daemon
+    has come before.
+    """
     async with placed(tmp_path) as d:
+        daemon = FileLock(d.state_dir / "daemon.lock")
         trouble(d, {"action": "delay", "delay_s": 15.0, "nth": 1, **UPLOADS})
         await d.write("x.png")
         began_s = 0.0
         async with running(draining(d)):
             await until_job(d, queueing.UPLOAD, JobState.SENDING)
+            if has_daemon:
+                assert daemon.acquire_nowait()
+                await trio.sleep(1)
             began_s = trio.current_time()
         assert trio.current_time() - began_s <= limits.UNMOUNT_GRACE_S + 0.1
+        daemon.release()
         (job,) = d.jobs()
         assert job.state is JobState.UNKNOWN
 
@@ -228,13 +238,81 @@ async def test_trouble_with_sending_does_not_end_the_mount(
                 raise ZeroDivisionError
             return d.drainer(may_send=may_send)
 
-        one = Draining(
-            make=make,  # type: ignore[arg-type]
-            db=d.db,
-            daemon_lock=d.state_dir / "daemon.lock",
-            token=d.there.store.path,
-        )
-        async with running(one):
+        async with running(made_by(d, make)):
             await d.write("x.png")
             await until(lambda: is_done(d), within_s=600)
         assert "a bug of ours" in caplog.text
+
+
+async def test_a_full_disk_is_told_once_and_tried_again(
+    tmp_path: Path, autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    """W16: What the sending does not find room for is tried again soon, and is no bug,
+    however deep in a group of errors it comes.
+    """
+    async with placed(tmp_path) as d:
+        attempts: list[float] = []
+
+        def make(may_send: Callable[[], bool]) -> object:
+            attempts.append(trio.current_time())
+            if len(attempts) <= 3:
+                inner = ExceptionGroup("inner", [DatabaseFullError("it is full")])
+                raise ExceptionGroup("outer", [inner])
+            return d.drainer(may_send=may_send)
+
+        async with running(made_by(d, make)):
+            await d.write("x.png")
+            await until(lambda: is_done(d), within_s=5 * limits.DRAIN_RETRY_S)
+        assert caplog.text.count("it is full") == 1
+        assert "bug" not in caplog.text
+
+
+async def ends_soon(one: Draining, *, when: Callable[[], bool]) -> None:
+    """Run a mount's share, stop it when something is so, and have it return."""
+    async with trio.open_nursery() as nursery:
+        await nursery.start(one.run)
+        await until(when)
+        await trio.sleep(5)
+        one.stop()
+        with trio.fail_after(limits.DRAIN_POLL_S + 0.1):
+            while nursery.child_tasks:  # noqa: ASYNC110
+                await trio.sleep(0.01)
+
+
+async def test_one_that_waits_stops_when_it_is_told(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    """W27: who sends, or waits for a daemon's end, a login or another attempt, stops
+    within a second; that a login is needed stays told.
+    """
+    async with placed(tmp_path) as d:
+        await ends_soon(draining(d), when=lambda: not drain_lock(d).is_free())
+        with FileLock(d.state_dir / "daemon.lock").require("the daemon"):
+            await ends_soon(draining(d), when=lambda: True)
+        await ends_soon(broken(d), when=lambda: True)
+        world = d.there.emulator.world
+        world.access_tokens.clear()
+        world.refresh_tokens.clear()
+        await d.write("x.png")
+        told = functools.partial(notices.everything, d.db.reader)
+        await ends_soon(draining(d), when=lambda: LOGIN_NOTICE in told())
+        assert LOGIN_NOTICE in told()
+
+
+def broken(d: Placed) -> Draining:
+    """Return a share in sending that never gets as far."""
+
+    def make(may_send: Callable[[], bool]) -> object:
+        raise ZeroDivisionError
+
+    return made_by(d, make)
+
+
+def made_by(d: Placed, make: Callable[[Callable[[], bool]], object]) -> Draining:
+    """Return a share in sending whose drainers are made so."""
+    return Draining(
+        make=make,  # type: ignore[arg-type]
+        db=d.db,
+        daemon_lock=d.state_dir / "daemon.lock",
+        token=d.there.store.path,
+    )

@@ -248,15 +248,16 @@ def test_ten_thousand_entries_are_quick(db: Database) -> None:
     parent = db.write_blocking(fill)
     best_s = 10.0
     for _ in range(3):
-        started = time.perf_counter()
+        started = time.process_time()
         assert len(entries.children(db.reader, parent)) == 10_000
-        best_s = min(best_s, time.perf_counter() - started)
-    # The target is 0.15; twice that, because other work shares the machine.
+        best_s = min(best_s, time.process_time() - started)
+    # The target is 0.15; twice that, because other work shares the caches. Of time,
+    # this process's own is counted: others' turns say nothing about us.
     assert best_s < 0.3
-    started = time.perf_counter()
+    started = time.process_time()
     for number in range(500):
         entries.child(db.reader, parent, f"{number + 100}.jpg")
-    assert (time.perf_counter() - started) / 500 < 0.001
+    assert (time.process_time() - started) / 500 < 0.001
 
 
 def test_change_kinds_are_what_the_schema_allows(db: Database) -> None:

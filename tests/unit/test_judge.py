@@ -161,19 +161,21 @@ def test_what_is_too_large_is_refused_whatever_the_settings(
 
 
 @pytest.mark.parametrize(
-    ("head", "most"),
+    ("head", "most", "strict"),
     [
-        (JPEG, limits.LOSSLESS_STILL_BYTES_MAX),
-        (PNG, limits.LOSSLESS_STILL_BYTES_MAX),
-        (GIF, limits.LOSSLESS_GIF_BYTES_MAX),
+        (JPEG, limits.LOSSLESS_STILL_BYTES_MAX, STRICT),
+        (PNG, limits.LOSSLESS_STILL_BYTES_MAX, STRICT),
+        (GIF, limits.LOSSLESS_GIF_BYTES_MAX, STRICT),
+        (JPEG, limits.LOSSLESS_ANONYMOUS_BYTES_MAX, STRICT.without_account()),
+        (GIF, limits.LOSSLESS_GIF_BYTES_MAX, STRICT.without_account()),
     ],
 )
 def test_what_imgur_would_change_is_sent_only_if_asked_for(
-    head: bytes, most: int
+    head: bytes, most: int, strict: MountConfig
 ) -> None:
     """Up to the limit it is sent; above, only with lossy = accept."""
-    assert judge(head, most, STRICT, is_scratch=False).state is DraftState.WAITING
-    verdict = judge(head, most + 1, STRICT, is_scratch=False)
+    assert judge(head, most, strict, is_scratch=False).state is DraftState.WAITING
+    verdict = judge(head, most + 1, strict, is_scratch=False)
     assert verdict.state is DraftState.REFUSED
     assert isinstance(verdict.exception, TooLargeError)
     assert "lossy" in verdict.error

@@ -20,16 +20,31 @@ print("held", flush=True)
 sys.stdin.read()
 """
 
+LOOKER = """
+import sys
+from pathlib import Path
+from imgurfs.locks import FileLock
+lock = FileLock(Path(sys.argv[1]))
+print("looking", flush=True)
+while True:
+    lock.is_free()
+"""
+
 
 def hold(path: Path) -> subprocess.Popen[bytes]:
     """Start a process that holds the lock until it is killed."""
+    return start(HOLDER, path, says=b"held\n")
+
+
+def start(program: str, path: Path, *, says: bytes) -> subprocess.Popen[bytes]:
+    """Start a process and wait for its first line."""
     process = subprocess.Popen(
-        [sys.executable, "-c", HOLDER, str(path)],
+        [sys.executable, "-c", program, str(path)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
     )
     assert process.stdout is not None
-    assert process.stdout.readline() == b"held\n"
+    assert process.stdout.readline() == says
     return process
 
 
@@ -64,3 +79,17 @@ def test_lock_is_private_and_reusable(tmp_path: Path) -> None:
     lock.release()
     assert lock.path.stat().st_mode & 0o777 == 0o600
     assert FileLock(lock.path).acquire_nowait()
+
+
+def test_looking_at_a_lock_does_not_keep_anybody_from_it(tmp_path: Path) -> None:
+    """Who takes a free lock gets it, however often others look whether it is free."""
+    path = tmp_path / "x.lock"
+    path.touch()
+    with start(LOOKER, path, says=b"looking\n") as process:
+        try:
+            for _ in range(5_000):
+                lock = FileLock(path)
+                assert lock.acquire_nowait()
+                lock.release()
+        finally:
+            process.kill()

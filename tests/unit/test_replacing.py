@@ -140,6 +140,31 @@ async def test_what_never_goes_up_deletes_what_it_replaced_like_rm(
         assert deleted(d) == {old: True}
 
 
+async def test_what_took_a_name_while_it_was_written_deletes_like_rm(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    """W6, W17: a text that got an image's name before it was closed removes the image,
+    with the grace period; the account has nothing that no name leads to.
+    """
+    async with placed(tmp_path, MountConfig(non_media="keep-local")) as d:
+        await d.account("A/x.png")
+        old = d.image("A/x.png")
+        files = d.writer.files
+        _, opened = await files.create(*d.at("A/notes.txt"))
+        await files.write(opened, 0, b"text")
+        await d.move("A/notes.txt", "A/x.png")
+        assert draft(d, "A/x.png").replaces == old
+        assert deleted(d) == {}
+        await files.commit(opened)
+        await files.release(opened)
+        assert draft(d, "A/x.png").state is DraftState.LOCAL
+        assert draft(d, "A/x.png").replaces == ""
+        assert deleted(d) == {old: True}
+        await d.drain(1_000)
+        assert d.images() == []
+        assert await d.read("A/x.png") == b"text"
+
+
 async def test_removing_the_replacement_removes_what_it_replaced(
     tmp_path: Path, autojump_clock: MockClock
 ) -> None:

@@ -11,11 +11,11 @@ from trio.testing import MockClock
 from imgurfs import control
 from imgurfs.jobs import queueing
 from imgurfs.jobs.queueing import DeleteImagePayload
-from imgurfs.model import ROOT_INODE, ImageId, Inode, Lane
-from imgurfs.store import drafts, edits, entries, outbox
+from imgurfs.model import ROOT_INODE, Image, ImageId, Inode, JobId, Lane
+from imgurfs.store import drafts, edits, entries, nodes, outbox
 from imgurfs.store.database import Connection, Database
 from imgurfs.store.drafts import Draft, DraftState
-from imgurfs.store.outbox import JobState
+from imgurfs.store.outbox import Job, JobState
 from tests.support.account import open_state
 from tests.support.jobbing import EPOCH_S, bench, drain_for
 
@@ -76,6 +76,122 @@ def test_jobs_of_one_kind_are_found_among_many(db: Database) -> None:
     ask = lambda: outbox.unfinished(db.reader, kind=queueing.CREATE_ALBUM)  # noqa: E731
     assert _steps(db.reader, ask) < _STEPS_MAX
     assert len(outbox.unfinished(db.reader, kind=queueing.UPLOAD)) == _FILES
+
+
+@pytest.mark.parametrize("grouping", ["", "album:1:aa"])
+def test_the_next_of_many_jobs_is_found_at_once(db: Database, grouping: str) -> None:
+    """However many files of a directory wait, due or for their album."""
+    turn, lane = "1:aa", Lane.BULK
+
+    def put(c: Connection, number: int, turn: str) -> JobId | None:
+        return outbox.put(
+            c,
+            kind=queueing.UPLOAD,
+            lane=lane,
+            payload="{}",
+            now=1.0,
+            grouping=grouping,
+            key=f"{turn}:{number}",
+            turn=turn,
+        )
+
+    def fill(c: Connection) -> JobId | None:
+        first = put(c, 0, turn)
+        for number in range(1, _FILES):
+            put(c, number, turn)
+        put(c, 0, "0:zz")
+        return first
+
+    first = db.write_blocking(fill)
+    found: list[Job | None] = []
+    turns: list[str] = []
+
+    def ask() -> None:
+        turns.extend(outbox.turns(db.reader, kind=queueing.UPLOAD, lane=lane))
+        found.append(
+            outbox.first_of_turn(
+                db.reader, kind=queueing.UPLOAD, lane=lane, turn=turn, now=9.0
+            )
+        )
+
+    assert _steps(db.reader, ask) < _STEPS_MAX
+    assert turns == ["0:zz", turn]
+    assert [one and one.id for one in found] == [first]
+
+
+def test_a_blocked_group_does_not_hold_up_others(db: Database) -> None:
+    """Of a turn whose oldest job waits for its group, one of another group runs."""
+    made: list[JobId | None] = []
+
+    def fill(c: Connection) -> None:
+        for number, grouping in enumerate(["a", "a", "b", "a", ""]):
+            made.append(
+                outbox.put(
+                    c,
+                    kind="k",
+                    lane=Lane.FRESH,
+                    payload="",
+                    now=1.0,
+                    key=f"{number}",
+                    grouping=grouping,
+                )
+            )
+
+    def next_one(*without: JobId | None) -> JobId | None:
+        taken = [one for one in without if one is not None]
+        found = outbox.first_of_turn(
+            db.reader, kind="k", lane=Lane.FRESH, turn="", now=2.0, without=taken
+        )
+        return None if found is None else found.id
+
+    db.write_blocking(fill)
+    first, _, second, _, last = made
+    assert next_one() == first
+    assert first is not None
+    db.write_blocking(lambda c: outbox.claim(c, first, now=2.0))
+    assert next_one() == second
+    assert next_one(second) == last
+    assert next_one(second, last) is None
+
+
+_NAMES = [
+    "sea~abcdefghij2345cx.png",
+    "a~b~abcdefghij2345cx",
+    "~abcdefghij2345cx.jpg",
+    "100%_~abcdefghijxxxxxx.png",
+]
+
+
+def test_an_image_is_found_by_its_mark_among_many(db: Database) -> None:
+    """Each upload asks whether the account has its content: by one lookup, not a scan.
+
+    What is behind the last "~" counts, and case does.
+    """
+    others = ["plain.png", "", "~", "x~ABCDEFGHIJ2345cx.png", "abcdefghij2345cx~.png"]
+
+    def fill(c: Connection) -> None:
+        names = [
+            *_NAMES,
+            *others,
+            *(f"f{n}~zzzzzzzz{n:04}x.png" for n in range(_FILES)),
+        ]
+        images = [
+            Image(ImageId(f"i{n}"), "image/png", "", 1, n, name=name)
+            for n, name in enumerate(names)
+        ]
+        entries.put_images(c, images, now=1.0)
+
+    db.write_blocking(fill)
+    found: list[tuple[ImageId, str]] = []
+
+    def ask() -> None:
+        found.extend(nodes.images_marked(db.reader, "abcdefghij"))
+
+    assert _steps(db.reader, ask) < _STEPS_MAX
+    assert [name for _, name in found] == _NAMES
+    marked = nodes.images_marked(db.reader)
+    assert len(marked) == _FILES + len(_NAMES) + 2
+    assert all("~" in name for _, name in marked)
 
 
 def test_a_page_of_a_full_directory_costs_what_a_page_costs(db: Database) -> None:

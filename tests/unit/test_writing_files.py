@@ -214,9 +214,9 @@ async def test_a_new_name_of_a_waiting_file_judges_nothing_but_the_name(
     async def rename(name: str, head: bytes) -> DraftState:
         def change(c: Connection) -> None:
             edits.move_entry(c, ROOT_INODE, inode, ROOT_INODE, name)
-            drafting.judge_again(
-                c, inode, head=head, settings=MountConfig(), now=desk.clock.now()
-            )
+            rules = drafting.Rules(MountConfig(), delete_grace_s=600.0)
+            now = desk.clock.now()
+            drafting.judge_again(c, inode, head=head, rules=rules, now=now)
 
         await desk.db.write(change)
         return desk.draft(inode).state

@@ -20,7 +20,7 @@ from imgurfs.emulator.world.world import Account
 
 #: How long a code or PIN waits to be exchanged, in seconds.
 GRANT_LIFETIME_S: Final = 600
-#: Where a browser goes when the request names no place of its own.
+#: Where who asks for a new application is sent.
 HOME: Final = "https://imgur.com/"
 _KINDS: Final = {"token": "token", "code": "authorization_code", "pin": "pin"}
 _PAGE: Final = """<!doctype html><html><head><meta charset="utf-8">\
@@ -51,7 +51,9 @@ def _refusal(context: Context, call: Call) -> Reply | None:
         )
     if client_id not in context.world.clients:
         raise ApiError(403, "Invalid client_id")
-    target = call.get("redirect_uri")
+    target, registered = call.get("redirect_uri"), context.config.callback_url
+    if target and registered and target != registered:
+        raise ApiError(400, "The redirect URI provided is missing or does not match")
     if target and not re.fullmatch(r"[A-Za-z][A-Za-z0-9+.-]*:[!-~]+", target):
         raise ApiError(400, "Invalid redirect_uri")
     return None
@@ -80,12 +82,14 @@ async def decide(context: Context, call: Call) -> Reply:
         return refusal
     kind = call.get("response_type") or ""
     if call.get("allow") not in ("1", "true", "Allow"):
-        return _back(call, {"error": "access_denied"}, in_fragment=kind == "token")
+        denied = {"error": "access_denied"}
+        return _back(context, call, denied, in_fragment=kind == "token")
     account = context.world.account(call.get("username") or "")
     if account is None or call.get("password") != account.password:
         raise ApiError(403, "Unauthorized")
     if kind == "token":
-        return _back(call, _told_tokens(context, call, account), in_fragment=True)
+        told = _told_tokens(context, call, account)
+        return _back(context, call, told, in_fragment=True)
     grant = context.world.new_grant(
         kind=_KINDS[kind],
         account=account.url,
@@ -95,7 +99,7 @@ async def decide(context: Context, call: Call) -> Reply:
     if kind == "pin":
         shown = f'<input name="pin" readonly value="{grant.text}">'
         return _html("Your PIN", shown)
-    return _back(call, {"code": grant.text}, in_fragment=False)
+    return _back(context, call, {"code": grant.text}, in_fragment=False)
 
 
 def _told_tokens(context: Context, call: Call, account: Account) -> dict[str, str]:
@@ -106,8 +110,11 @@ def _told_tokens(context: Context, call: Call, account: Account) -> dict[str, st
     return {key: str(session[key]) for key in keys.split()}
 
 
-def _back(call: Call, values: dict[str, str], *, in_fragment: bool) -> Reply:
-    target = call.get("redirect_uri") or HOME
+def _back(
+    context: Context, call: Call, values: dict[str, str], *, in_fragment: bool
+) -> Reply:
+    config = context.config
+    target = call.get("redirect_uri") or config.callback_url or config.home_url
     state = call.get("state")
     if state is not None:
         values = {**values, "state": state}

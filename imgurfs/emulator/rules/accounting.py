@@ -48,9 +48,15 @@ class Meter:
     def __repr__(self) -> str:
         return f"<Meter {self.limit}/{self.length_s:.0f}s keys={len(self._windows)}>"
 
-    def _window(self, key: str, now: float) -> _Window:
+    def _current(self, key: str, now: float) -> _Window | None:
         window = self._windows.get(key)
         if window is None or now - window.opened_at >= self.length_s:
+            return None
+        return window
+
+    def _window(self, key: str, now: float) -> _Window:
+        window = self._current(key, now)
+        if window is None:
             if len(self._windows) >= _WINDOWS_MAX:
                 self._windows.pop(next(iter(self._windows)))
             window = self._windows[key] = _Window(now)
@@ -72,8 +78,14 @@ class Meter:
         window.used = min(window.used + cost, max(self.shown, window.used))
 
     def read(self, key: str, now: float) -> Reading:
-        """Return limit, remaining and whole seconds to the reset."""
-        window = self._window(key, now)
+        """Return limit, remaining and whole seconds to the reset, for an answer."""
+        return self._reading(self._window(key, now), now)
+
+    def peek(self, key: str, now: float) -> Reading:
+        """Return the same for an onlooker, whose looking begins no window."""
+        return self._reading(self._current(key, now) or _Window(now), now)
+
+    def _reading(self, window: _Window, now: float) -> Reading:
         left_s = window.opened_at + self.length_s - now
         used = 0 if self.limit is None else window.used
         return Reading(self.shown, max(0, self.shown - used), math.ceil(left_s))

@@ -1,4 +1,4 @@
-"""What a drive does when there is nothing to spend for hours, in virtual time."""
+"""What a drive shows while Imgur gives nothing for hours, in virtual time."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 import trio
 from trio.testing import MockClock
 
+from imgurfs.model import Lane
 from tests.support.drives import write
 from tests.support.inside import in_process
 from tests.support.pictures import small_picture
@@ -55,3 +56,29 @@ async def test_writing_goes_on_without_a_network(
         state = await drive.imgur.state()
         (album,) = (one for one in state["albums"] if one["title"] == "New")
         assert len(album["images"]) == 1
+
+
+async def test_a_lost_answer_shows_no_second_file(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    """W1, S10: while nobody knows whether an upload happened, a listing that has its
+    image adds no name; later the file is that image.
+    """
+    async with in_process(tmp_path) as drive:
+        await drive.mounted.refresher.refresh_all(Lane.CONTROL)
+        before = len((await drive.imgur.state())["images"])
+        await write(drive, "Cats/a.png", small_picture("harbour"))
+        names = await drive.list("Cats")
+        upload = {"host": "api", "method": "POST", "path": "^/3/(image|upload)$"}
+        await drive.imgur.fail({"action": "reset_after", "nth": 1, **upload})
+        with trio.move_on_after(60):
+            await drive.make_drainer().run()
+        assert len((await drive.imgur.state())["images"]) == before + 1
+        await drive.mounted.refresher.refresh_all(Lane.CONTROL)
+        assert await drive.list("Cats") == names
+        assert await drive.xattr("Cats/a.png", "user.imgurfs.state") == b"waiting"
+        await drive.settle()
+        await drive.mounted.refresher.refresh_all(Lane.CONTROL)
+        assert await drive.list("Cats") == names
+        assert await drive.xattr("Cats/a.png", "user.imgurfs.state") == b"uploaded"
+        assert len((await drive.imgur.state())["images"]) == before + 1

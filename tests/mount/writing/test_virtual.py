@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 import trio.testing
 
-from imgurfs.cli.mount_log import RecentErrors, UnwaitingHandler
+from imgurfs.cli.mount_log import RecentErrors
 from imgurfs.errors import UnavailableError
+from imgurfs.messages import UnwaitingHandler
 from tests.support.drives import Drive, fails_with, opened, read, write
 from tests.support.inside import an_account
 from tests.support.mounted import Machine

@@ -1,0 +1,110 @@
+"""A deletion whose answer was lost, and that nobody wants any more."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import trio
+from trio.testing import MockClock
+
+from imgurfs import control, limits
+from imgurfs.errors import OutcomeUnknownError, UserError
+from imgurfs.model import ImageId
+from imgurfs.store import outbox, synced
+from tests.support.jobbing import Bench, bench, drain_for
+
+#: Longer than quarantine and every pause between attempts.
+#: Shorter than the pause before a second one.
+_FIRST_ATTEMPT_S = 0.2
+_LONG_S = 2 * limits.JOB_BACKOFF_MAX_S + limits.QUARANTINE_S
+
+
+async def file_image(b: Bench, path: str) -> ImageId | None:
+    """Return the image that a file is."""
+    known = synced.file(b.db.reader, b.folder.id, path.encode())
+    return known.image_id if known else None
+
+
+@pytest.mark.parametrize("is_killed", [False, True])
+async def test_a_file_that_came_back_too_late_is_uploaded_again(
+    tmp_path: Path, autojump_clock: MockClock, *, is_killed: bool
+) -> None:
+    """S22: the image went and the answer was lost, or the program died: nothing says
+    "the file is back" to an image that is gone.
+    """
+    async with bench(tmp_path) as b:
+        image_id = await b.delete_of("a.gif")
+        (b.root / "a.gif").unlink()
+        b.imgur.lost_answers = 1
+        b.imgur.hang = is_killed
+        await drain_for(b, _FIRST_ATTEMPT_S)
+        if is_killed:
+            # It arrived all the same.
+            b.imgur.hang = False
+            del b.imgur.images[image_id]
+        assert image_id not in b.imgur.images
+        b.write_file("a.gif")
+        await drain_for(b, _LONG_S)
+        (uploaded,) = b.imgur.images
+        assert uploaded != image_id
+        assert await file_image(b, "a.gif") == uploaded
+        assert outbox.unfinished(b.db.reader) == []
+
+
+async def test_an_image_that_is_still_there_is_kept(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    """S22: the attempt did not happen: the image is looked for, once, and stays."""
+    async with bench(tmp_path) as b:
+        image_id = await b.delete_of("a.gif")
+        (b.root / "a.gif").unlink()
+        b.imgur.failures = [OutcomeUnknownError("the connection was lost")]
+        await drain_for(b, _FIRST_ATTEMPT_S)
+        b.write_file("a.gif")
+        calls = list(b.imgur.calls)
+        await drain_for(b, _LONG_S)
+        assert b.imgur.calls == calls
+        assert list(b.imgur.images) == [image_id]
+        assert await file_image(b, "a.gif") == image_id
+        assert outbox.unfinished(b.db.reader) == []
+
+
+async def test_it_is_not_believed_before_imgur_is_done_with_it(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    """An attempt may happen until its quarantine is over: nobody looks before."""
+    async with bench(tmp_path) as b:
+        image_id = await b.delete_of("a.gif")
+        (b.root / "a.gif").unlink()
+        b.imgur.failures = [OutcomeUnknownError("the connection was lost")]
+        await drain_for(b, _FIRST_ATTEMPT_S)
+        b.write_file("a.gif")
+        await drain_for(b, limits.QUARANTINE_S - 10)
+        assert [job.is_doubtful for job in outbox.unfinished(b.db.reader)] == [True]
+        del b.imgur.images[image_id]
+        await drain_for(b, _LONG_S)
+        (uploaded,) = b.imgur.images
+        assert await file_image(b, "a.gif") == uploaded
+
+
+async def test_what_may_have_happened_cannot_be_undone(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    """S22: undo says so instead of promising an image that may be gone."""
+    async with bench(tmp_path) as b:
+        await b.delete_of("a.gif")
+        (b.root / "a.gif").unlink()
+        b.imgur.hang = True
+        await drain_for(b, _FIRST_ATTEMPT_S)
+        (job,) = outbox.unfinished(b.db.reader)
+        now = b.clock.now()
+        with pytest.raises(UserError, match="was sent"):
+            await b.db.write(lambda c: control.undo(c, job.id, now=now))
+        with pytest.raises(UserError, match="was sent"):
+            await b.db.write(lambda c: control.cancel(c, job.id, now=now))
+        assert await b.db.write(lambda c: control.undo(c, now=b.clock.now())) == []
+        b.imgur.hang = False
+        with trio.move_on_after(_LONG_S):
+            await b.drainer().run_until_idle()
+        assert b.imgur.images == {}
