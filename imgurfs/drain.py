@@ -168,13 +168,22 @@ class Drainer:
             await self._recover()
             await self._loop(until_idle=False)
 
-    async def run_until_idle(self, *, patience_s: float = 0.0) -> DrainReport:
+    async def run_until_idle(
+        self, *, patience_s: float = 0.0, handover_s: float = 0.0
+    ) -> DrainReport:
         """Drain until nothing can be done without waiting; return what was done.
 
         What is due within ``patience_s`` is waited for: budget and quarantine too,
-        with ``math.inf``. Raises AlreadyRunningError when another process drains.
+        with ``math.inf``. Raises AlreadyRunningError when another process drains, and
+        does not let go within ``handover_s``.
         """
-        if not self._lock.acquire_nowait():
+        is_ours = self._lock.acquire_nowait()
+        with trio.move_on_after(handover_s):
+            while not is_ours and not self._is_stopping:
+                # Another process lets go without telling us.
+                await trio.sleep(limits.DAEMON_POLL_S)
+                is_ours = self._lock.acquire_nowait()
+        if not is_ours:
             raise AlreadyRunningError(
                 "another process is uploading for this account"
                 f" (process {self._lock.holder() or '?'})",

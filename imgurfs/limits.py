@@ -45,6 +45,8 @@ DRAIN_RETRY_S: Final = 10.0
 DRAIN_TURN_S: Final = 0.05
 #: A mount that sends asks this often whether a daemon has come that will.
 DAEMON_POLL_S: Final = 0.05
+#: A mount lets go of sending within this: what it has in the air ends first.
+HANDOVER_S: Final = 60.0
 #: What a mount that ends leaves a call in the air to end.
 UNMOUNT_GRACE_S: Final = 5.0
 

@@ -10,7 +10,8 @@ from __future__ import annotations
 import logging
 import random
 import signal
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -141,6 +142,19 @@ class Daemon:
                 text = "its database is damaged"
             self._status = (version, text)
         return self._status[1]
+
+    @contextmanager
+    def in_place(self) -> Iterator[bool]:
+        """Take the daemon's place without running, so that a mount lets others send.
+
+        Gives False when a daemon has it.
+        """
+        is_ours = self._lock.acquire_nowait()
+        try:
+            yield is_ours
+        finally:
+            if is_ours:
+                self._lock.release()
 
     async def run(
         self,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from imgurfs import limits
 from imgurfs.cli import completing
 from imgurfs.cli.context import (
     EXIT_FAILED,
@@ -142,6 +143,7 @@ class _Foreground:
         self._daemon: Daemon = Daemon(services, [folder], on_progress=self._view.note)
         self._skipped: list[str] = []
         self._is_interrupted = False
+        self._handover_s = 0.0
 
     async def run(self) -> int:
         """Serve until a signal says stop; return the exit code."""
@@ -165,6 +167,11 @@ class _Foreground:
 
     async def run_once(self, *, patience_s: float) -> int:
         """Look, wait for files to settle, send, report; return the exit code."""
+        with self._daemon.in_place() as is_ours:
+            self._handover_s = limits.HANDOVER_S if is_ours else 0.0
+            return await self._run_once(patience_s)
+
+    async def _run_once(self, patience_s: float) -> int:
         import trio
 
         from imgurfs.cli.live import spinner
@@ -205,7 +212,7 @@ class _Foreground:
                 nursery.start_soon(self._view.run)
                 nursery.start_soon(self._stop_on_signal)
                 report = await self._daemon.drainer.run_until_idle(
-                    patience_s=patience_s
+                    patience_s=patience_s, handover_s=self._handover_s
                 )
                 nursery.cancel_scope.cancel()
         return report

@@ -180,6 +180,25 @@ def test_the_mount_goes_on_where_a_killed_daemon_stopped(couple: Couple) -> None
     couple.expect_never_both()
 
 
+def test_a_folder_is_sent_once_while_a_drive_is_mounted(couple: Couple) -> None:
+    """W27: ``imgurfs sync --once`` has the mount let go, as a daemon does, and the
+    mount goes on when it is done.
+    """
+    machine = couple.machine
+    mount = machine.processes[0]
+    couple.write(6)
+    until(lambda: couple.numbers()[0] > 0, "the mount does not send")
+    folder = machine.directory / "watched"
+    (folder / "more.png").write_bytes(picture("more"))
+    done = machine.run("sync", str(folder), "--once", "-v")
+    assert done.returncode == 0, done.stderr + done.stdout
+    assert (machine.mountpoint / "more.png").exists()
+    couple.until_sender(mount.pid)
+    couple.write(2)
+    couple.ground.settle()
+    assert couple.ground.uploads() == couple.count + 1
+
+
 def test_the_status_says_who_sends(couple: Couple) -> None:
     """W27: ``imgurfs status`` names the process that sends, and whether it is a
     daemon.
