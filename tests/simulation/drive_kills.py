@@ -24,6 +24,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from imgurfs import limits
 from tests.simulation.stage import Running, Stage, nest, pause, stage, wait_for
 from tests.support.programs import picture
 
@@ -34,6 +35,7 @@ _SYNC = "guard = false\nquarantine_s = 2"
 _COPIER = Path(__file__).with_name("drive_copier.py")
 #: A program that does not end within this after the death of the drive is stuck.
 _WEDGED_S = 10.0
+#: Beside the time that the uploads take, of which so many a second are let through.
 _IDLE_TIMEOUT_S = 240.0
 
 
@@ -233,7 +235,8 @@ def _wait_sending(made: Stage, mount: Running, *, wait_s: float) -> None:
 def _finish(made: Stage, copies: Copies, report: Report) -> None:
     """Mount once more, let everything be done, and judge."""
     mount = _mounted(made)
-    report.unfinished = _wait_idle(made, mount)
+    uploads_s = len(copies.wanted) / limits.UPLOADS_PER_S_MAX
+    report.unfinished = _wait_idle(made, mount, wait_s=_IDLE_TIMEOUT_S + uploads_s)
     if mount.is_dead():
         report.died.append(f"end: {made.log.read_text().splitlines()[-3:]}")
     else:
@@ -242,9 +245,9 @@ def _finish(made: Stage, copies: Copies, report: Report) -> None:
     mount.stop()
 
 
-def _wait_idle(made: Stage, mount: Running) -> list[str]:
+def _wait_idle(made: Stage, mount: Running, *, wait_s: float) -> list[str]:
     """Wait until nothing is on its way; return what is after too long."""
-    deadline_s = time.monotonic() + _IDLE_TIMEOUT_S
+    deadline_s = time.monotonic() + wait_s
     jobs = (
         "SELECT kind, state, error FROM job WHERE kind <> 'verify'"
         " AND state NOT IN ('done', 'cancelled')"

@@ -42,9 +42,10 @@ def test_no_thread_and_no_child_can_become_more() -> None:
     )
     assert done.returncode == 0, done.stderr
     said = json.loads(done.stdout)
-    assert len(said["threads"]) == 2
+    # The younger thread has ended, but the kernel may still show it.
+    assert len(said["threads"]) >= 2
     everybody = [*said["threads"], *said["younger"], said["child"]]
-    assert [_value(status, "NoNewPrivs") for status in everybody] == ["1"] * 4
+    assert {_value(status, "NoNewPrivs") for status in everybody} == {"1"}
     for status in [*said["younger"], said["child"]]:
         for key in ("CapEff", "CapPrm", "CapInh", "CapAmb"):
             assert int(_value(status, key), 16) == 0
