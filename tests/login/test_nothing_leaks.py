@@ -219,10 +219,13 @@ def test_a_leak_would_be_found(tmp_path: Path) -> None:
         home.mkdir()
         seen = Evidence(home)
         environ = {"XDG_STATE_HOME": f"{home}/state"}
-        arguments = [sys.executable, "-c", "input()"]
+        arguments = [sys.executable, "-c", "print(flush=True); input()"]
         environ |= {"TOKEN": word} if where == "environment" else {}
         arguments += [word] if where == "argument" else []
-        with subprocess.Popen(arguments, env=environ, stdin=subprocess.PIPE) as one:
+        pipe = subprocess.PIPE
+        with subprocess.Popen(arguments, env=environ, stdin=pipe, stdout=pipe) as one:
+            assert one.stdout is not None
+            one.stdout.readline()
             assert seen.add_processes() == 1
             one.kill()
         if where == "output":
