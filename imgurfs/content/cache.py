@@ -109,7 +109,7 @@ class ContentCache:
         lock, usage = None, {}
         try:
             directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-            lock = _lock_if_free(directory)
+            lock = disk.lock_if_free(directory)
             if lock is not None:
                 usage = disk.scan(directory)
         except OSError as error:
@@ -163,6 +163,10 @@ class ContentCache:
         if image_id in self._usage:
             self._usage[image_id].used_at = self._clock.now()
         return file
+
+    def is_held(self, image_id: ImageId) -> bool:
+        """Whether anybody holds the file."""
+        return image_id in self._files
 
     def release(self, file: CachedFile) -> None:
         """Stop holding the file; the last holder's release closes it."""
@@ -335,7 +339,7 @@ class ContentCache:
             return
         self._is_taking_over = True
         try:
-            lock = _lock_if_free(self.directory)
+            lock = disk.lock_if_free(self.directory)
             if lock is None:
                 return
             try:
@@ -392,9 +396,3 @@ class ContentCache:
         level = logging.DEBUG if self._is_warned else logging.WARNING
         logger.log(level, _DISK_TROUBLE, error)
         self._is_warned = True
-
-
-def _lock_if_free(directory: Path) -> FileLock | None:
-    """Return the directory's lock, held, or None while another process has it."""
-    lock = FileLock(directory / "lock")
-    return lock if lock.acquire_nowait() else None

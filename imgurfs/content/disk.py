@@ -18,6 +18,7 @@ from typing import Final
 import msgspec
 
 from imgurfs.content.ranges import Ranges
+from imgurfs.locks import FileLock
 from imgurfs.model import ImageId
 
 _SIDECAR_SUFFIX: Final = ".ranges"
@@ -150,6 +151,12 @@ def adopt(path: Path, source: Path, sidecar: Sidecar) -> int:
         os.close(fd)
         raise
     return fd
+
+
+def lock_if_free(directory: Path) -> FileLock | None:
+    """Return the directory's lock, held, or None while another process has it."""
+    lock = FileLock(directory / "lock")
+    return lock if lock.acquire_nowait() else None
 
 
 def look(directory: Path) -> dict[ImageId, int]:

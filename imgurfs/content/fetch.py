@@ -238,19 +238,32 @@ class Fetcher:
         base = first * limits.CHUNK_BYTES
         return b"".join(pieces)[offset - base : end - base]
 
+    def bring(self, image: Image) -> None:
+        """Start to cache the rest of an image that somebody holds; waits for nothing.
+
+        For one that is about to be deleted: they go on reading it.
+        """
+        if self._nursery is not None and self._cache.is_held(image.id):
+            self._nursery.start_soon(self._bring, image)
+
+    async def _bring(self, image: Image) -> None:
+        try:
+            async with self.holding(image) as file:
+                for index in _missing(file, 0, file.size_bytes):
+                    if file.holders > 1:
+                        size_bytes, lane = file.size_bytes, Lane.INTERACTIVE
+                        await self._join(image, index, size_bytes, lane).wait()
+        except ImgurfsError as error:
+            logger.warning("image %s is deleted while it is read: %s", image.id, error)
+
     def _read_ahead(
         self, image: Image, file: CachedFile, end: int, ahead_bytes: int
     ) -> None:
         """Start downloads of missing chunks behind ``end``; waits for nothing."""
         stop = min(end + ahead_bytes, file.size_bytes)
-        for index in range(
-            -(-end // limits.CHUNK_BYTES), -(-stop // limits.CHUNK_BYTES)
-        ):
-            start = index * limits.CHUNK_BYTES
-            chunk_end = min(start + limits.CHUNK_BYTES, file.size_bytes)
-            if file.ranges.covers(start, chunk_end) or (image.id, index) in self._spare:
-                continue
-            self._join(image, index, file.size_bytes, Lane.PREFETCH)
+        for index in _missing(file, end, stop):
+            if (image.id, index) not in self._spare:
+                self._join(image, index, file.size_bytes, Lane.PREFETCH)
 
     def _join(
         self, image: Image, index: int, size_bytes: int | None, lane: Lane
@@ -327,3 +340,14 @@ class Fetcher:
                 await self._cache.persist(file)
         finally:
             self._cache.release(file)
+
+
+def _missing(file: CachedFile, start: int, stop: int) -> list[int]:
+    """Return the chunks that begin in a span and are not in the cache."""
+    found = []
+    for index in range(-(-start // limits.CHUNK_BYTES), -(-stop // limits.CHUNK_BYTES)):
+        begin = index * limits.CHUNK_BYTES
+        end = min(begin + limits.CHUNK_BYTES, file.size_bytes)
+        if not file.ranges.covers(begin, end):
+            found.append(index)
+    return found

@@ -290,6 +290,10 @@ class Spool:
         self._used_bytes += growth_bytes
         file.size_bytes = size_bytes
 
+    async def flush(self, file: SpoolFile) -> None:
+        """Give the disk what was collected: it outlives this process, not the power."""
+        await self._drain(file)
+
     async def sync(self, file: SpoolFile) -> None:
         """Return when everything written so far, and the name, are durable."""
         await self._drain(file)

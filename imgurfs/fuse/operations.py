@@ -255,7 +255,7 @@ class Operations(pyfuse3.Operations):
         )
 
     async def _draft_since_opened(self, opened: OpenFile) -> OpenDraft | None:
-        if opened.node.draft is None:
+        if opened.node.draft is None and self._files.current(opened.inode) is None:
             return None
         return await self._files.open_for_reading(opened.inode)
 

@@ -87,7 +87,7 @@ def _assign(
         _place(c, payload, homes, image.id, now=now)
         drive_texts.tell_names(c, payload, node, image.id, now=now)
     for old in {before.id, replaced} - {image.id, ImageId("")}:
-        _retire(c, old, payload, now=now)
+        _retire(c, old, payload, homes, now=now)
 
 
 def _left(c: Connection, payload: UploadPayload, homes: drive.Homes) -> list[Inode]:
@@ -171,11 +171,12 @@ def found(
     """
     inode = Inode(payload.inode)
     image = fitting(c, inode, known)
-    node = entries.node(c, inode)
-    if image is None or node is None or node.image is None:
+    node, draft = entries.node(c, inode), drive.draft_of(c, payload)
+    if draft is not None and draft.state is not DraftState.WAITING:
+        draft = None  # it was written to meanwhile
+    if image is None or draft is None or node is None or node.image is None:
         outbox.requeue(c, job.id, not_before=now, error="", is_counted=False)
         return
-    draft = drive.draft_of(c, payload)
     queueing.cancel_delete(c, known, now=now)
     drive.take_over_times(c, node, image)
     if image.is_hidden:
@@ -187,17 +188,17 @@ def found(
         edits.add_entry(c, parent, image.inode, name)
         drive.enter(c, parent, known, now=now)
     # One that had lost its last name may still be in the albums it had them in.
-    _leave_others(c, drive.homes(c, image.inode), known, now=now)
-    old = {node.image.id, draft.replaces if draft else ImageId("")}
-    if draft is not None:
-        drafts.drop(c, inode)
-        drafts.discard(c, draft.spool_name)
+    homes = drive.homes(c, image.inode)
+    _leave_others(c, homes, known, now=now)
+    old = {node.image.id, draft.replaces}
+    drafts.drop(c, inode)
+    drafts.discard(c, draft.spool_name)
     if node.image.id:
         edits.hide_image(c, inode)
     else:
         entries.remove(c, inode)
     for image_id in old - {known, ImageId("")}:
-        _retire(c, image_id, payload, now=now)
+        _retire(c, image_id, payload, homes, now=now)
     outbox.cancel(c, job.id, now=now, reason=f"the content is image {known} already")
     drive.wake_images(c, now=now)
 
@@ -227,7 +228,8 @@ def unchanged(c: Connection, job: Job, payload: UploadPayload, now: float) -> No
     """Record that a file was written to and is the image it was: nothing is sent."""
     replaced = _settle_draft(c, payload, is_wanted=True, now=now)
     if replaced:
-        _retire(c, replaced, payload, now=now)
+        homes = drive.homes(c, Inode(payload.inode))
+        _retire(c, replaced, payload, homes, now=now)
     outbox.cancel(c, job.id, now=now, reason="the content is what it was")
     drive.wake_images(c, now=now)
 
@@ -248,9 +250,14 @@ def refused(
 
 
 def _retire(
-    c: Connection, image_id: ImageId, payload: UploadPayload, *, now: float
+    c: Connection,
+    image_id: ImageId,
+    payload: UploadPayload,
+    homes: drive.Homes,
+    *,
+    now: float,
 ) -> None:
-    """Queue the end of an image whose file is another one now."""
+    """Queue the end of an image whose file, in these homes, is another one now."""
     node = entries.node_of_image(c, image_id)
     if node is None or (node.links and not node.is_hidden):
         return
@@ -261,18 +268,19 @@ def _retire(
     for one in membership.of_image(c, image_id):
         if one.state is Place.ADDING:
             membership.unwant(c, one.album_id, image_id, now=now)
-    _delete(c, image_id, payload, now=now, is_replaced=True)
+    deletion = DeleteImagePayload(
+        DRIVE,
+        image_id,
+        is_replaced=True,
+        albums=tuple(album_id for _, album_id in homes.albums),
+    )
+    queueing.queue_delete(c, deletion, now=now, grace_s=payload.grace_s)
 
 
 def _delete(
-    c: Connection,
-    image_id: ImageId,
-    payload: UploadPayload,
-    *,
-    now: float,
-    is_replaced: bool = False,
+    c: Connection, image_id: ImageId, payload: UploadPayload, *, now: float
 ) -> None:
-    deletion = DeleteImagePayload(DRIVE, image_id, is_replaced=is_replaced)
+    deletion = DeleteImagePayload(DRIVE, image_id)
     queueing.queue_delete(c, deletion, now=now, grace_s=payload.grace_s)
 
 

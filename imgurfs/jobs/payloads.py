@@ -149,7 +149,8 @@ class DeleteImagePayload(msgspec.Struct, frozen=True):
     ``is_replaced``: the file is another image now. ``is_twin``: it came into being
     beside the image of a file by an upload that was sent twice; ``folder`` is None.
     From the drive (``folder`` is :data:`DRIVE`): ``places`` are the names it had there
-    (inode of the directory, name), to be given back when the deletion is called off.
+    (inode of the directory, name), to be given back when the deletion is called off;
+    ``albums``: those that hold it, although another file has its names there by now.
     """
 
     folder: FolderId | None
@@ -157,6 +158,7 @@ class DeleteImagePayload(msgspec.Struct, frozen=True):
     is_replaced: bool = False
     is_twin: bool = False
     places: tuple[tuple[int, str], ...] = ()
+    albums: tuple[AlbumId, ...] = ()
 
 
 def encode(payload: msgspec.Struct) -> str:

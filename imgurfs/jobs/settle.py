@@ -291,7 +291,9 @@ def delete(
     ``gone`` are the files it was when that was decided. One that became it meanwhile
     (the same content came back) has lost its image and is uploaded again.
     """
+    albums = [entries.node_of_album(c, album_id) for album_id in payload.albums]
     parents = [Inode(parent) for parent, _ in payload.places]
+    parents += [album.inode for album in albums if album is not None]
     changes.image_deleted(c, payload.image_id, now=now, parents=parents)
     membership.drop_image(c, payload.image_id)
     outbox.wake(c, kind=queueing.MEMBERS, error=placing.NOT_LEFT_YET, now=now)

@@ -15,24 +15,30 @@ from imgurfs import limits
 from imgurfs.content.fetch import Fetcher, Sequence
 from imgurfs.content.spool import Spool, SpoolFile
 from imgurfs.errors import ImgurfsError, OutageError
-from imgurfs.model import Image
+from imgurfs.model import Image, Inode
+from imgurfs.store import drafts
 
 logger = logging.getLogger(__name__)
 
 
 class Arrival:
-    """The first ``bytes_max`` bytes of an image (None: all) on their way."""
+    """The first ``bytes_max`` bytes of an image (None: all) on their way.
+
+    They come as the content ``generation`` of the file ``inode``.
+    """
 
     def __init__(
         self,
         *,
         fetcher: Fetcher,
         spool: Spool,
+        inode: Inode,
+        generation: int,
         image: Image,
-        name: str,
         bytes_max: int | None,
     ) -> None:
-        self.name = name
+        self.generation = generation
+        self._inode = inode
         self._fetcher = fetcher
         self._spool = spool
         self._image = image
@@ -88,7 +94,8 @@ class Arrival:
                 size_bytes = await self._fetcher.size(self._image)
                 if self._bytes_max is not None:
                     size_bytes = min(size_bytes, self._bytes_max)
-                file = await self._spool.create(self.name)
+                name = drafts.spool_name(self._inode, self.generation)
+                file = await self._spool.create(name)
                 await self._fill(file, size_bytes)
                 self._file = file
         except ImgurfsError as error:

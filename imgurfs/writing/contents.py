@@ -26,6 +26,7 @@ from imgurfs.errors import (
     SpoolFullError,
     UnavailableError,
 )
+from imgurfs.model import Image
 from imgurfs.store import drafts, entries
 from imgurfs.store.drafts import DraftState
 from imgurfs.store.entries import NodeKind
@@ -114,10 +115,13 @@ class Contents:
 
         A new file that only grew is made durable while its row is: after a power cut
         its size and its holes tell whether it was (``recovery``). The row of any other
-        content waits for the bytes.
+        content waits for the bytes. Without a name there is nothing to decide.
         """
         file = draft.file
         assert file is not None
+        if draft.is_nameless:
+            await self._sync(file)
+            return
         try:
             head = await self._spool.read(file, 0, HEAD_BYTES)
             if file.is_growing and file.size_bytes:
@@ -171,7 +175,13 @@ class Contents:
         """Let a content that could not be made durable be unfinished, and say why."""
         now, message = self._clock.now(), error.message
         begun = await self._rows.write(
-            lambda c: drafting.begin(c, draft.inode, now=now, error=message)
+            lambda c: drafting.begin(
+                c,
+                draft.inode,
+                now=now,
+                error=message,
+                is_unlinked=draft.is_unlinked,
+            )
         )
         if begun.ground is Ground.OURS:
             draft.is_dirty = draft.is_changed = True
@@ -197,7 +207,9 @@ class Contents:
             now = self._clock.now()
             with trio.CancelScope(shield=True):
                 begun = await self._rows.write(
-                    lambda c: drafting.begin(c, draft.inode, now=now),
+                    lambda c: drafting.begin(
+                        c, draft.inode, now=now, is_unlinked=draft.is_unlinked
+                    ),
                     is_durable=is_durable,
                 )
             reach("draft-begun")
@@ -216,54 +228,91 @@ class Contents:
         self, draft: OpenDraft, begun: Begun, bytes_kept: int | None
     ) -> None:
         """Give a file another content, which begins as what it had."""
-        name = drafts.spool_name(draft.inode, begun.generation)
+        generation = max(begun.generation, draft.generation + 1)
+        new_name = drafts.spool_name(draft.inode, generation)
         if draft.arrival is not None and (bytes_kept == 0 or draft.has_bytes):
             arrival, draft.arrival = draft.arrival, None
             await arrival.discard()
         if bytes_kept == 0:
-            file = await self._spool.create(name)
+            file = await self._spool.create(new_name)
         elif draft.file is not None:
-            file = await self._spool.clone(draft.file, name)
+            file = await self._spool.clone(draft.file, new_name)
         else:
-            file = await self._bring(draft, name, bytes_kept)
+            # It may have begun to arrive for a request that has given up.
+            file, generation = await self._bring(draft, generation, bytes_kept)
+        if bytes_kept != 0:
+            await self._make_durable(file)
         now = self._clock.now()
         with trio.CancelScope(shield=True):
-            is_there = False
+            is_there = is_wanted = False
             try:
                 is_there = await self._rows.write(
-                    lambda c: drafting.begin_anew(
-                        c, draft.inode, begun.generation, now=now
-                    )
+                    lambda c: drafting.begin_anew(c, draft.inode, generation, now=now)
                 )
+                is_wanted = is_there or draft.is_unlinked
             finally:
-                if not is_there:
+                if not is_wanted:
                     self._spool.close_file(file)
                     await self._spool.remove(file.name)
-        if not is_there:
+        if not is_wanted:
             raise ContentGoneError(_GONE)
         if draft.file is not None:
             draft.retired.append(draft.file)
-        draft.file, draft.generation = file, begun.generation
+        draft.file, draft.generation = file, generation
+        draft.is_nameless = not is_there
+
+    async def _make_durable(self, file: SpoolFile) -> None:
+        """Let what a content begins with be durable before a row names it.
+
+        Else a file that nobody closes would end as one that has lost these bytes.
+        """
+        try:
+            await self._spool.sync(file)
+        except BaseException:
+            self._spool.close_file(file)
+            with trio.CancelScope(shield=True):
+                await self._spool.remove(file.name)
+            raise
+
+    def bring_unlinked(self, draft: OpenDraft) -> None:
+        """Start to bring the bytes of an image that is about to be deleted.
+
+        Nobody has written yet, but may; then it is too late.
+        """
+        image = draft.image
+        if draft.arrival is None and not draft.has_bytes and image and image.id:
+            generation = max(int(self._clock.now()), draft.generation + 1)
+            self._start(draft, image, generation, None)
+
+    def _start(
+        self, draft: OpenDraft, image: Image, generation: int, bytes_max: int | None
+    ) -> None:
+        draft.arrival = Arrival(
+            fetcher=self._fetcher,
+            spool=self._spool,
+            inode=draft.inode,
+            generation=generation,
+            image=image,
+            bytes_max=bytes_max,
+        )
+        self._start_arrival(draft, draft.arrival)
 
     async def _bring(
-        self, draft: OpenDraft, name: str, bytes_max: int | None
-    ) -> SpoolFile:
-        """Return the image's bytes as a file; only one who waits can be cancelled."""
+        self, draft: OpenDraft, generation: int, bytes_max: int | None
+    ) -> tuple[SpoolFile, int]:
+        """Return the image's bytes as a file, and which generation of it that is.
+
+        Only one who waits can be cancelled.
+        """
         assert draft.image is not None
         arrival = draft.arrival
         if arrival is not None and (arrival.is_failed or not arrival.covers(bytes_max)):
             draft.arrival = None
             await arrival.discard()
         if draft.arrival is None:
-            draft.arrival = Arrival(
-                fetcher=self._fetcher,
-                spool=self._spool,
-                image=draft.image,
-                name=name,
-                bytes_max=bytes_max,
-            )
-            self._start_arrival(draft, draft.arrival)
+            self._start(draft, draft.image, generation, bytes_max)
         arrival = draft.arrival
+        assert arrival is not None
         try:
             file = await arrival.wait()
         except ImgurfsError:
@@ -271,4 +320,4 @@ class Contents:
             raise
         arrival.take()
         draft.arrival = None
-        return file
+        return file, arrival.generation

@@ -18,6 +18,7 @@ from imgurfs.model import ROOT_INODE, ImageId, Inode, Lane
 from imgurfs.store import drafts, edits, entries, outbox
 from imgurfs.store.database import Connection
 from imgurfs.store.drafts import Draft, DraftState
+from imgurfs.writing import checks
 from imgurfs.writing.judge import Verdict, is_temporary, judge
 
 #: The first content of a file that was made on the drive.
@@ -38,7 +39,7 @@ class Ground(enum.Enum):
     OURS = enum.auto()  # the content may be changed where it is
     TAKEN = enum.auto()  # somebody may be reading it: changes go to a copy
     IMAGE = enum.auto()  # the bytes are on Imgur only
-    GONE = enum.auto()  # there is no such file any more
+    GONE = enum.auto()  # no name leads here any more, and no program took it away
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,8 +63,14 @@ class Times:
 NO_TIMES: Final = Times()
 
 
-def make(c: Connection, inode: Inode, *, now: float) -> None:
-    """Write the row of a file that was just made: empty, and being written."""
+def make(c: Connection, parent: Inode, name: str, *, now: float) -> Inode:
+    """Write the rows of a file that is being made: empty, and being written."""
+    checks.directory(c, parent)
+    checks.free(c, parent, name)
+    inode = edits.make_file(c, now=now)
+    edits.add_entry(c, parent, inode, name)
+    now_ns = int(now * 1e9)
+    edits.touch(c, parent, mtime_ns=now_ns, ctime_ns=now_ns)
     drafts.put(
         c,
         Draft(
@@ -74,14 +81,27 @@ def make(c: Connection, inode: Inode, *, now: float) -> None:
             changed_at=now,
         ),
     )
+    return inode
 
 
-def begin(c: Connection, inode: Inode, *, now: float, error: str = "") -> Begun:
-    """Make a content ready to be changed, if nobody reads it: withdraw its upload."""
+def begin(
+    c: Connection,
+    inode: Inode,
+    *,
+    now: float,
+    error: str = "",
+    is_unlinked: bool = False,
+) -> Begun:
+    """Make a content ready to be changed, if nobody reads it: withdraw its upload.
+
+    A file that nobody has unlinked and that has no name is not the one its writer
+    means: the name is gone on Imgur, or leads to another file (``drive_settle.found``).
+    """
+    node = entries.node(c, inode)
+    if not (is_unlinked or (node is not None and node.links)):
+        return Begun(Ground.GONE)
     row = drafts.get(c, inode)
     if row is None:
-        if entries.node(c, inode) is None:
-            return Begun(Ground.GONE)
         # Higher than any that this file had before: a content's name is for ever.
         return Begun(Ground.IMAGE, max(int(now), FIRST_GENERATION))
     # The content of one that was sent may be in the content cache as well.
@@ -162,7 +182,7 @@ def judge_again(
 ) -> None:
     """Decide once more what becomes of a file whose names have changed.
 
-    ``head`` are the first bytes of its content (``Files.head``). Only being temporary
+    ``head`` are the first bytes of its content. Only being temporary
     is a matter of the name: what was refused stays so, and what is being sent goes on.
     """
     row = drafts.get(c, inode)

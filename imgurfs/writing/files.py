@@ -19,7 +19,6 @@ leaves, and the bytes still come.
 from __future__ import annotations
 
 import logging
-from dataclasses import replace
 from functools import partial
 from typing import NoReturn
 
@@ -32,14 +31,14 @@ from imgurfs.content.spool import Spool, SpoolFile
 from imgurfs.crashpoints import reach
 from imgurfs.errors import AlreadyRunningError, ImgurfsError
 from imgurfs.model import Inode
-from imgurfs.store import drafts, edits, entries
+from imgurfs.store import drafts, entries
 from imgurfs.store.database import Connection, Database
 from imgurfs.store.entries import Node
-from imgurfs.writing import checks, drafting, recovery
+from imgurfs.writing import drafting, recovery
 from imgurfs.writing.arrival import Arrival
 from imgurfs.writing.contents import Contents
 from imgurfs.writing.drafting import Times
-from imgurfs.writing.judge import HEAD_BYTES, name_problem
+from imgurfs.writing.judge import name_problem
 from imgurfs.writing.keeper import Keeper
 from imgurfs.writing.opened import OpenDraft
 from imgurfs.writing.rows import OnChanged, Rows
@@ -105,6 +104,17 @@ class Files:
                 await self._keeper.run()
             finally:
                 self._nursery = None
+                with trio.CancelScope(shield=True):
+                    await self._flush()
+
+    async def _flush(self) -> None:
+        """Give the disk what programs have written and not closed; the mount ends."""
+        for draft in self._open.values():
+            if draft.file is not None:
+                try:
+                    await self._spool.flush(draft.file)
+                except ImgurfsError as error:
+                    logger.warning("the end of an open file was not saved: %s", error)
 
     async def recover(self) -> bool:
         """Take the spool and sort out what a dead mount left; False if one lives.
@@ -142,31 +152,11 @@ class Files:
     def overlay(self, node: Node) -> Node:
         """Return a node with the size and times that are not in its row yet."""
         draft = self.current(node.inode)
-        if draft is None or not draft.is_dirty:
-            return node
-        times = draft.times
-        return replace(
-            node,
-            size_bytes=draft.size_bytes,
-            is_size_known=True,
-            mtime_ns=node.mtime_ns if times.mtime_ns is None else times.mtime_ns,
-            atime_ns=node.atime_ns if times.atime_ns is None else times.atime_ns,
-            ctime_ns=node.ctime_ns if times.ctime_ns is None else times.ctime_ns,
-        )
+        return node if draft is None else draft.overlay(node)
 
     def free_bytes(self) -> int:
         """Return for how many more bytes there is room."""
         return self._spool.free_bytes()
-
-    async def head(self, inode: Inode) -> bytes:
-        """Return the first bytes of a content in the spool, to judge it by."""
-        draft = await self.open_for_reading(inode)
-        if draft is None:
-            return b""
-        try:
-            return await self.read(draft, 0, HEAD_BYTES)
-        finally:
-            await self.release(draft)
 
     # --- Opening and closing -----------------------------------------------------
 
@@ -212,13 +202,7 @@ class Files:
         *,
         now: float,
     ) -> Inode:
-        checks.directory(c, parent)
-        checks.free(c, parent, name)
-        inode = edits.make_file(c, now=now)
-        edits.add_entry(c, parent, inode, name)
-        now_ns = int(now * 1e9)
-        edits.touch(c, parent, mtime_ns=now_ns, ctime_ns=now_ns)
-        drafting.make(c, inode, now=now)
+        inode = drafting.make(c, parent, name, now=now)
         name = drafts.spool_name(inode, drafting.FIRST_GENERATION)
         # Here, so that there is never a committed row without a file.
         made.append(self._spool.create_blocking(name))
@@ -259,7 +243,7 @@ class Files:
             return
         with trio.CancelScope(shield=True):
             try:
-                if draft.is_dirty:
+                if draft.is_dirty and not draft.is_nameless:
                     await self.sync(draft)
             except ImgurfsError as error:
                 # Nobody is left to be told; the row says that it is not finished.
@@ -276,13 +260,26 @@ class Files:
                 self._spool.close_file(file)
         if draft.arrival is not None:
             await draft.arrival.discard()
+        if draft.is_nameless and draft.file is not None:
+            await self._spool.remove(draft.file.name)
         await self.forget_unlinked(draft.inode)
 
     async def forget_unlinked(self, inode: Inode) -> None:
-        """Forget a file that has no name any more, unless somebody holds it."""
+        """Forget a file that has no name any more, unless somebody holds it.
+
+        To be called when a program has taken a name away.
+        """
         node = entries.node(self._rows.reader, inode)
-        is_ours = node is not None and node.links == 0 and node.draft is not None
-        if is_ours and not self.is_open(inode):
+        if node is not None and node.links:
+            return
+        draft = self._open.get(inode)
+        if draft is not None:
+            # Whatever becomes of the image, who has it open goes on.
+            draft.is_unlinked = True
+            self.contents.bring_unlinked(draft)
+        if node is not None and node.image is not None and node.image.id:
+            self._fetcher.bring(node.image)
+        if draft is None and node is not None and node.draft is not None:
             now = self._clock.now()
             await self._rows.write(lambda c: drafting.drop_unlinked(c, inode, now=now))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import trio
 
@@ -10,6 +10,7 @@ from imgurfs.content.fetch import Sequence
 from imgurfs.content.spool import SpoolFile
 from imgurfs.errors import EditError
 from imgurfs.model import Image, Inode
+from imgurfs.store.entries import Node
 from imgurfs.writing.arrival import Arrival
 from imgurfs.writing.drafting import NO_TIMES, Times
 
@@ -30,7 +31,9 @@ class OpenDraft:
     bytes were not changed. ``is_dirty``: it was changed since the last commit, or is
     about to be (``is_changed``: it was). ``refusal`` is what the next one who closes it
     is told. ``times`` are those that are not in the row yet. ``retired`` are
-    contents that somebody may still be reading.
+    contents that somebody may still be reading. ``is_unlinked``: a program has taken
+    its last name away. ``is_nameless``: its content has no row either, because nothing
+    is left that a row could be about; it is always dirty.
     """
 
     inode: Inode
@@ -41,6 +44,8 @@ class OpenDraft:
     generation: int = 0
     is_dirty: bool = False
     is_changed: bool = False
+    is_unlinked: bool = False
+    is_nameless: bool = False
     shortfall: Shortfall | None = None
     refusal: EditError | None = None
     times: Times = NO_TIMES
@@ -60,3 +65,17 @@ class OpenDraft:
         if self.file is not None:
             return self.file.size_bytes
         return 0 if self.image is None else self.image.size_bytes
+
+    def overlay(self, node: Node) -> Node:
+        """Return the node with the size and times that are not in its row yet."""
+        if not self.is_dirty:
+            return node
+        times = self.times
+        return replace(
+            node,
+            size_bytes=self.size_bytes,
+            is_size_known=True,
+            mtime_ns=node.mtime_ns if times.mtime_ns is None else times.mtime_ns,
+            atime_ns=node.atime_ns if times.atime_ns is None else times.atime_ns,
+            ctime_ns=node.ctime_ns if times.ctime_ns is None else times.ctime_ns,
+        )

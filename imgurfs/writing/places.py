@@ -21,6 +21,7 @@ from imgurfs.store.entries import NodeKind
 from imgurfs.writing import albums, checks, moves, texts
 from imgurfs.writing.checks import Edit
 from imgurfs.writing.files import Files
+from imgurfs.writing.judge import HEAD_BYTES
 from imgurfs.writing.moves import Look, Name, Seen, SeenChangedError
 from imgurfs.writing.rows import OnChanged, Rows
 
@@ -154,8 +155,17 @@ class Places:
         for draft in moves.needs_look(self._rows.reader, inode, new):
             look = seen.get(draft.inode)
             if look is None or look.draft != draft:
-                head = await self._files.head(draft.inode)
-                seen[draft.inode] = Look(draft, head)
+                seen[draft.inode] = Look(draft, await self._head(draft.inode))
+
+    async def _head(self, inode: Inode) -> bytes:
+        """Return the first bytes of a content in the spool, to judge it by."""
+        draft = await self._files.open_for_reading(inode)
+        if draft is None:
+            return b""
+        try:
+            return await self._files.read(draft, 0, HEAD_BYTES)
+        finally:
+            await self._files.release(draft)
 
     async def _change(
         self, fn: Callable[Concatenate[Edit, P], T], *args: P.args, **kwargs: P.kwargs

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from imgurfs.cli.doctor_account import compare_clocks
-from tests.support.doctored import Diagnosis, diagnose
+from tests.support.doctored import Diagnosis, diagnose, run_doctor, without_drives
 from tests.support.processes import Place, environment
 
 _HOUR_S = 3600.0
@@ -67,7 +67,12 @@ def test_everything_is_well(at: Place) -> None:
 def test_text_for_people(at: Place) -> None:
     """Without --json there is a line for each finding, and one below for its fix."""
     token_file(at).unlink()
-    done = at.run("doctor", "--offline")
+    done = run_doctor(
+        "--offline",
+        environ=at.environ,
+        config=str(at.config),
+        inside=without_drives(),
+    )
     assert done.returncode == 1
     lines = done.stdout.splitlines()
     (number,) = [i for i, line in enumerate(lines) if line.startswith("PROBLEM")]

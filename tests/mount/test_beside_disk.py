@@ -15,7 +15,7 @@ from tests.simulation.pushed_ground import grounds, in_memory
 from tests.support.beside_machine import BesideMachine, run_machine
 
 EXAMPLES = int(os.environ.get("BESIDE_DISK_EXAMPLES", "300"))
-STEPS = int(os.environ.get("BESIDE_DISK_STEPS", "12"))
+STEPS = int(os.environ.get("BESIDE_DISK_STEPS", "20"))
 
 
 @pytest.mark.mount

@@ -20,7 +20,30 @@ from hypothesis import seed
 from tests.property import test_drive_model
 from tests.simulation.pushed_ground import grounds, in_memory
 from tests.support import beside_machine
-from tests.support.beside_machine import BesideMachine
+from tests.support.beside_machine import BesideMachine, Watcher
+
+#: Progress is told this often, in seconds.
+_TOLD_S = 10.0
+
+
+class _Teller(Watcher):
+    """Tells how far it is; the first failure at once, as making it short takes long."""
+
+    def __init__(self) -> None:
+        self._began_s = self._told_s = time.monotonic()
+        self._has_failed = False
+
+    def begun(self, number: int) -> None:
+        now_s = time.monotonic()
+        if now_s - self._told_s >= _TOLD_S:
+            self._told_s = now_s
+            print(f"  {now_s - self._began_s:.0f} s: script {number}", flush=True)
+
+    def failed(self, script: list[str]) -> None:
+        if not self._has_failed:
+            self._has_failed = True
+            print("\n".join(["this went wrong:", *script]))
+            print("looking for the shortest script that does, for minutes", flush=True)
 
 
 def _mounted(examples: int, steps: int) -> None:
@@ -28,7 +51,11 @@ def _mounted(examples: int, steps: int) -> None:
     try:
         with in_memory() as directory, grounds(directory) as made:
             beside_machine.run_machine(
-                made, examples=examples, steps=steps, is_derandomized=False
+                made,
+                examples=examples,
+                steps=steps,
+                is_derandomized=False,
+                watcher=_Teller(),
             )
     finally:
         for what, count in sorted(BesideMachine.counts.items()):

@@ -40,11 +40,22 @@ from tests.support.beside_world import World
 _CREATE = os.O_WRONLY | os.O_CREAT
 
 
+class Watcher:
+    """Is told how far the scripts are; this one does nothing about it."""
+
+    def begun(self, number: int) -> None:
+        """Know that a script begins."""
+
+    def failed(self, script: list[str]) -> None:
+        """Know that a script has shown a difference."""
+
+
 class BesideMachine(Choices, RuleBasedStateMachine):
     """Operations in any order; :attr:`grounds` has to be set before one is made."""
 
     grounds: ClassVar[Grounds]
     counts: ClassVar[Counter[str]] = Counter()
+    watcher: ClassVar[Watcher]
 
     def __init__(self) -> None:
         super().__init__()
@@ -61,6 +72,8 @@ class BesideMachine(Choices, RuleBasedStateMachine):
         self.world.counts = self.counts
         self.world.script.append(f"begin({mode})")
         self._ground = ground
+        self.counts["script"] += 1
+        self.watcher.begun(self.counts["script"])
         for name in ("A", "B"):
             self.world.mkdir(name)
         self.world.write_all("A/first.gif", _CREATE | os.O_EXCL, self.new_content())
@@ -295,15 +308,22 @@ class BesideMachine(Choices, RuleBasedStateMachine):
                 is_wiped = True
         finally:
             if not is_wiped:
+                self.watcher.failed(self.world.script)
                 # Whatever went wrong must not go on in the next example.
                 self.grounds.drop(self._ground.mode)
 
 
 def run_machine(
-    grounds: Grounds, *, examples: int, steps: int, is_derandomized: bool
+    grounds: Grounds,
+    *,
+    examples: int,
+    steps: int,
+    is_derandomized: bool,
+    watcher: Watcher | None = None,
 ) -> None:
     """Run so many scripts of up to so many steps. Raises AssertionError."""
     BesideMachine.grounds = grounds
+    BesideMachine.watcher = watcher or Watcher()
     run_state_machine_as_test(
         BesideMachine,
         settings=settings(

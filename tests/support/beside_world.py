@@ -71,6 +71,7 @@ class World(Pair):
         """
         drive, plain = self.drive.look(), self.plain.look()
         self._adopt_revived({one.inode for one in drive.values()})
+        self._adopt_recognised({path: one.inode for path, one in drive.items()})
         shown: dict[int, str] = {}
         for path, one in plain.items():
             if one.is_directory or path not in drive:
@@ -90,11 +91,27 @@ class World(Pair):
 
         What they would write goes to both, as with any link, so they are closed here.
         """
-        for number, one in list(self.facts.opened.items()):
-            inode = os.fstat(self.drive.fds[number]).st_ino
-            if inode in shown and not self.facts.paths_of(one.inode):
-                assert not self.facts.files[one.inode].is_dirty, f"W19: {number}"
-                self._forget_open(one.inode)
+        numbers = {one.inode: number for number, one in self.facts.opened.items()}
+        for inode, number in numbers.items():
+            found = os.fstat(self.drive.fds[number]).st_ino
+            if found in shown and not self.facts.paths_of(inode):
+                assert not self.facts.files[inode].is_dirty, f"W19: {number}"
+                self._forget_open(inode)
+
+    def _adopt_recognised(self, shown: dict[str, int]) -> None:
+        """W11: the name of a copy leads to the image it is one of, when that is sent.
+
+        Whoever has the copy open has a file without a name from then on.
+        """
+        numbers = {one.inode: number for number, one in self.facts.opened.items()}
+        for inode, number in numbers.items():
+            found = os.fstat(self.drive.fds[number])
+            names = [shown[p] for p in self.facts.paths_of(inode) if p in shown]
+            if names and found.st_ino not in names:
+                told = f"W11: {number} is not {self.facts.paths_of(inode)}"
+                assert self.facts.files[inode].state == "waiting", told
+                assert not found.st_nlink, told
+                self._forget_open(inode)
 
     def _become_link(self, first: str, path: str) -> None:
         """Let the plain side follow; the file that was there first stays."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -44,25 +46,14 @@ class Diagnosis:
         return [one for one in self.checks if one["state"] == "problem"]
 
 
-def diagnose(
-    *options: str,
-    environ: dict[str, str],
-    config: str = "",
-    inside: Sequence[str] = (),
-) -> Diagnosis:
+def run_doctor(
+    *options: str, environ: dict[str, str], config: str, inside: Sequence[str]
+) -> subprocess.CompletedProcess[str]:
     """Run it; ``inside`` is a command that runs it, somewhere else say."""
     asked = ["--config", config] if config else []
-    done = subprocess.run(
-        [
-            *inside,
-            sys.executable,
-            "-m",
-            "imgurfs",
-            *asked,
-            "doctor",
-            "--json",
-            *options,
-        ],
+    program = [sys.executable, "-m", "imgurfs", *asked, "doctor", *options]
+    return subprocess.run(
+        [*inside, *program],
         env=environ,
         capture_output=True,
         text=True,
@@ -70,6 +61,18 @@ def diagnose(
         cwd=REPOSITORY,
         check=False,
     )
+
+
+def diagnose(
+    *options: str,
+    environ: dict[str, str],
+    config: str = "",
+    inside: Sequence[str] = (),
+    sees_drives: bool = False,
+) -> Diagnosis:
+    """Run it for what it has found, unless ``sees_drives`` where none is mounted."""
+    around = [*([] if sees_drives else without_drives()), *inside]
+    done = run_doctor("--json", *options, environ=environ, config=config, inside=around)
     assert done.stderr == ""
     found: dict[str, Any] = json.loads(done.stdout)
     schemas()["imgurfs doctor"].check(found)
@@ -77,6 +80,27 @@ def diagnose(
     assert found["problems"] == len(told.problems)
     assert done.returncode == (1 if told.problems else 0)
     return told
+
+
+def without_drives() -> list[str]:
+    """Return a command that runs another one where no drive is mounted.
+
+    The doctor looks at all drives of a machine. Those of whoever runs the tests may be
+    in any state, and other tests kill theirs. Only the superuser can hide them.
+    """
+    if os.getuid() != 0:
+        return []
+    # What runs inside may have a PATH of its own.
+    unshare, shell, umount = (_which(name) for name in ("unshare", "sh", "umount"))
+    apart = [unshare, "--mount", "--propagation", "private"]
+    detach = f'{umount} --no-mtab --all --lazy --types fuse.imgurfs; exec "$@"'
+    return [*apart, shell, "-c", detach, "sh"]
+
+
+def _which(name: str) -> str:
+    found = shutil.which(name)
+    assert found, f"this machine has no {name}"
+    return found
 
 
 def in_namespace(script: str, *arguments: str) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from pathlib import Path
 from typing import Any
 
@@ -142,3 +143,27 @@ async def test_an_image_that_comes_back_has_the_name_that_was_typed(
             it for it in (await drive.imgur.state())["images"] if it["id"] == image_id
         )
         assert found["title"] == "typed"
+
+
+async def test_what_others_add_is_seen_although_a_file_was_replaced_before(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    """W31: the image that a file was before is not counted in its album any more.
+
+    Else an album of one more and one less would look like one that did not change.
+    """
+    async with an_account(tmp_path) as account, account.mounted() as drive:
+        await _in_album(drive)  # the cover, which stays
+        await write(drive, "A/two.png", small_picture("two"))
+        await drive.settle()
+        await _listed(drive)
+        image_id = await _id(drive, "A/two.png")
+        await write(drive, "A/.new.part", OTHER)
+        await drive.rename("A/.new.part", "A/two.png")
+        await drive.settle()
+        assert image_id not in (await _albums(drive))[""]
+        picture = base64.b64encode(small_picture("theirs")).decode()
+        fields = {"type": "base64", "title": "theirs", "album": await _id(drive, "A")}
+        await _web(account, "POST", "/3/upload", image=picture, **fields)
+        await _listed(drive)
+        assert sorted(await drive.list("A")) == ["one.png", "theirs.png", "two.png"]

@@ -77,7 +77,7 @@ async def test_a_temporary_name_is_scratch(desk: Desk) -> None:
     inode = await desk.put(".red.png.Ab3dEf", RED)
     assert desk.draft(inode).state is DraftState.SCRATCH
     assert desk.uploads() == []
-    assert await desk.files.head(inode) == RED
+    assert await desk.read(inode) == RED
 
 
 async def test_no_file_grows_beyond_imgurs_largest(desk: Desk) -> None:

@@ -169,6 +169,7 @@ async def test_the_bytes_still_come_when_the_request_gave_up(
     await desk.files.commit(draft)
     await desk.files.release(draft)
     assert desk.draft(inode).state is DraftState.WAITING
+    assert desk.spooled() == [desk.draft(inode).spool_name]
 
 
 async def test_bytes_that_came_too_late_leave_nothing(

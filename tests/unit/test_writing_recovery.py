@@ -57,6 +57,33 @@ async def test_what_was_being_written_is_kept_and_not_uploaded(tmp_path: Path) -
         assert desk.draft(inode).state is DraftState.WAITING
 
 
+async def test_what_was_written_is_kept_when_the_mount_ends(tmp_path: Path) -> None:
+    """Bytes that are collected for the disk are on it then, closed or not."""
+    async with a_desk(tmp_path, NOTHING) as desk:
+        inode, draft = await desk.files.create(ROOT_INODE, "red.png")
+        await desk.files.write(draft, 0, RED)
+        assert not desk.spool.path(desk.draft(inode).spool_name).stat().st_size
+    async with a_desk(tmp_path, NOTHING) as desk:
+        assert await desk.read(inode) == RED
+
+
+@pytest.mark.parametrize("kept_bytes", [50, 10_000])
+async def test_an_image_that_was_about_to_be_changed_has_its_bytes(
+    tmp_path: Path, kept_bytes: int
+) -> None:
+    """What it begins with is on the disk before a row says that it is being written."""
+    async with a_desk(tmp_path, connected.config(albums=0, images=1)) as desk:
+        await listed(desk)
+        [node] = desk.images()
+        before = await desk.read(node.inode)
+        draft = await desk.files.open_for_writing(node.inode, truncate=False)
+        await desk.files.truncate(node.inode, kept_bytes)
+        assert draft.is_dirty
+        # As after a kill: what is collected in memory is not there.
+        content = desk.spool.path(desk.draft(node.inode).spool_name).read_bytes()
+        assert content == before[:kept_bytes].ljust(kept_bytes, b"\0")
+
+
 async def test_an_image_whose_change_was_not_finished_is_untouched_on_imgur(
     tmp_path: Path,
 ) -> None:

@@ -12,7 +12,9 @@ import pytest
 import trio
 import trio.testing
 
-from tests.support.drive_inside import CONTEXT, as_os_error
+from imgurfs.model import Inode, Lane
+from imgurfs.store import entries
+from tests.support.drive_inside import CONTEXT, InProcess, as_os_error
 from tests.support.drives import Drive, fails_with, opened, read, write
 from tests.support.inside import in_process
 from tests.support.pictures import small_picture
@@ -196,6 +198,95 @@ async def test_an_image_that_is_removed_while_open(clock: object, drive: Drive) 
         data = await file.read()
         assert data.startswith(b"GIF")
         assert (await file.stat()).links == 0
+
+
+async def _is_forgotten(drive: InProcess) -> None:
+    """Let a deletion happen, and the listings know of it."""
+    await drive.settle()
+    await trio.sleep(3600)
+    await drive.mounted.refresher.refresh_all(Lane.CONTROL)
+
+
+async def test_an_open_image_outlives_its_deletion_on_imgur(
+    autojump_clock: trio.testing.MockClock, tmp_path: Path
+) -> None:
+    """W19: an image that was opened, and not read yet, is read when it is gone."""
+    async with in_process(tmp_path) as drive:
+        whole = await read(drive, "Cats/Paw.gif")
+    async with (
+        in_process(tmp_path / "other") as drive,
+        opened(drive, "Cats/Paw.gif") as reader,
+    ):
+        await drive.unlink("Cats/Paw.gif")
+        await _is_forgotten(drive)
+        inode = Inode((await reader.stat()).inode)
+        assert entries.node(drive.db.reader, inode) is None
+        assert await reader.read() == whole
+
+
+async def test_an_open_image_is_written_to_when_it_is_gone(
+    autojump_clock: trio.testing.MockClock, tmp_path: Path
+) -> None:
+    """W19: what is written then is read by all who have it open, and goes with them."""
+    async with in_process(tmp_path) as drive:
+        free_bytes = drive.mounted.writer.files.free_bytes()
+        async with (
+            opened(drive, "Cats/Paw.gif", os.O_WRONLY) as writer,
+            opened(drive, "Cats/Paw.gif") as reader,
+        ):
+            await drive.unlink("Cats/Paw.gif")
+            await _is_forgotten(drive)
+            size_bytes = (await reader.stat()).size_bytes
+            await writer.write(HARBOUR, 10)
+            await writer.fsync()
+            await writer.write(b"end", size_bytes)
+            data = await reader.read()
+            assert data[:3] == b"GIF"
+            assert data[10 : 10 + len(HARBOUR)] == HARBOUR
+            assert data[size_bytes:] == b"end"
+            assert (await writer.stat()).size_bytes == len(data) == size_bytes + 3
+        await drive.settle()
+        assert (await drive.imgur.counters())["uploads"] == 0
+        assert drive.mounted.writer.files.free_bytes() == free_bytes
+
+
+async def test_a_writer_alone_changes_an_image_that_is_gone(
+    autojump_clock: trio.testing.MockClock, tmp_path: Path
+) -> None:
+    """W19: its bytes are kept for who has opened it for writing only, as well."""
+    async with (
+        in_process(tmp_path) as drive,
+        opened(drive, "Cats/Paw.gif", os.O_WRONLY) as writer,
+    ):
+        await drive.unlink("Cats/Paw.gif")
+        await _is_forgotten(drive)
+        size_bytes = (await writer.stat()).size_bytes
+        await writer.write(b"more", size_bytes)
+        assert (await writer.stat()).size_bytes == size_bytes + 4
+
+
+@pytest.mark.parametrize("before", [b"", GULLS], ids=["new", "uploaded"])
+async def test_a_file_whose_name_leads_to_another_one_takes_no_bytes(
+    autojump_clock: trio.testing.MockClock, tmp_path: Path, before: bytes
+) -> None:
+    """W11: who has a copy open when it becomes the image is told, at the next write.
+
+    Else what is written would be in a file that has no name, and go with it.
+    """
+    async with in_process(tmp_path) as drive:
+        await drive.mkdir("B")
+        await write(drive, "Cats/a.png", HARBOUR)
+        await write(drive, "B/b.png", before)
+        await drive.settle()
+        async with opened(drive, "B/b.png", os.O_RDWR) as file:
+            await file.truncate(0)
+            await file.write(HARBOUR)
+            await file.fsync()
+            await drive.settle()
+            assert (await drive.stat("B/b.png")).links == 2
+            await fails_with(errno.ESTALE, file.write(b"more", len(HARBOUR)))
+            assert await file.read() == HARBOUR
+        assert await read(drive, "B/b.png") == HARBOUR
 
 
 async def test_a_replaced_file_lives_on_in_who_has_it_open(
