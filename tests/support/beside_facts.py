@@ -40,6 +40,8 @@ class Fact:
     mtime_ns: int | None = None
     #: Whether its names or bytes have changed since everything was sent.
     is_changed: bool = True
+    #: Others have put it there, and nobody has read it: its bytes may not be here.
+    is_unread: bool = False
     #: The contents it has had since it was last made durable.
     versions: list[bytes] = field(default_factory=lambda: [b""])
 
@@ -242,7 +244,7 @@ class Facts:
                 self.titles[one.inode] = path
             elif not one.is_directory:
                 fact = self.files[one.inode]
-                fact.is_changed = False
+                fact.is_changed = fact.is_unread = False
                 if fact.state == "waiting":
                     self.uploaded(one.inode, self.plain.content(path))
 
@@ -259,6 +261,7 @@ class Facts:
             state="uploaded",
             remote=content,
             is_changed=False,
+            is_unread=True,
             versions=[content],
         )
 

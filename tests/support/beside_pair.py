@@ -231,6 +231,8 @@ class Pair:
     def _compare_content(self, path: str, inode: int) -> None:
         """Compare bytes, unless looking would tell the drive that a file is closed."""
         fact, wanted = self.facts.files[inode], self.plain.content(path)
+        if fact.is_unread:
+            return
         if not (fact.is_dirty or fact.told):
             found = self.drive.content(path)
         elif readers := self.facts.readers(inode):
