@@ -43,9 +43,11 @@ def want(c: Connection, album_id: AlbumId, image_id: ImageId, *, now: float) -> 
     if known is not None and known.state in (Place.ADDING, Place.THERE):
         return known.state is Place.ADDING
     # A removal that was never sent is withdrawn; one that was may yet happen.
-    is_there = known is not None and known.state is Place.REMOVING and known.tries == 0
-    _put(c, album_id, image_id, Place.THERE if is_there else Place.ADDING, now)
-    return not is_there
+    if known is not None and known.state is Place.REMOVING and known.tries == 0:
+        _put(c, album_id, image_id, Place.THERE, now, is_seen=known.is_seen)
+        return False
+    _put(c, album_id, image_id, Place.ADDING, now)
+    return True
 
 
 def unwant(c: Connection, album_id: AlbumId, image_id: ImageId, *, now: float) -> bool:
@@ -56,7 +58,9 @@ def unwant(c: Connection, album_id: AlbumId, image_id: ImageId, *, now: float) -
     if known is not None and known.state is Place.ADDING and known.tries == 0:
         drop(c, album_id, [image_id])
         return False
-    _put(c, album_id, image_id, Place.REMOVING, now)
+    # Without a row it is known from a listing.
+    was_seen = known is None or (known.state is Place.THERE and known.is_seen)
+    _put(c, album_id, image_id, Place.REMOVING, now, is_seen=was_seen)
     return True
 
 
@@ -184,12 +188,13 @@ def _put(
     now: float,
     *,
     tries: int = 0,
+    is_seen: bool = False,
 ) -> None:
     c.execute(
         "INSERT OR REPLACE INTO membership"
         " (album_id, image_id, state, changed_at, is_seen, tries)"
-        " VALUES (?, ?, ?, ?, 0, ?)",
-        (album_id, image_id, state.value, now, tries),
+        " VALUES (?, ?, ?, ?, ?, ?)",
+        (album_id, image_id, state.value, now, is_seen, tries),
     )
 
 

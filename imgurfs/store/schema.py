@@ -254,7 +254,8 @@ CREATE TABLE membership (
     state      TEXT NOT NULL CHECK (state IN ('adding', 'there', 'removing', 'gone')),
     changed_at REAL NOT NULL,        -- when it came into this state
     -- 1: a listing has shown it there since. Only then does its absence from a later
-    -- listing mean that somebody else took it out.
+    -- listing mean that somebody else took it out. Of one that is to be removed: that
+    -- was so before.
     is_seen    INTEGER NOT NULL DEFAULT 0 CHECK (is_seen IN (0, 1)),
     tries      INTEGER NOT NULL DEFAULT 0,   -- calls that were to bring the state about
     PRIMARY KEY (album_id, image_id)

@@ -9,11 +9,23 @@ import subprocess
 import pytest
 
 from tests.support.serviced import CONFIG, IMGURFS, IMPATIENT, STATE, UNITS, Served
-from tests.support.usermanager import wait_for
+from tests.support.usermanager import BIN, wait_for
 from tests.systemd.conftest import Installed
 
 #: Seconds of processor time from a start to the first upload.
 _DRAINING_CPU_S = 3.0
+
+#: The daemon on a disk that hangs when a file is there, as one in the network may. Its
+#: workers are expected to be heard of sooner, so that a test need not wait 16 minutes.
+_ON_A_DISK_THAT_HANGS = """
+import os, sys, threading
+from imgurfs import limits
+limits.WORKER_SILENCE_MAX_S, limits.WORKER_SLACK_S = 45.0, 5.0
+stuck, scandir = sys.argv.pop(1), os.scandir
+os.scandir = lambda p: threading.Event().wait() if os.path.exists(stuck) else scandir(p)
+from imgurfs_daemon.cli import main
+main()
+"""
 
 
 def _hold_open(account: Served) -> subprocess.Popen[str]:
@@ -99,6 +111,32 @@ def test_hanging_daemon_is_restarted_by_the_watchdog(installed: Installed) -> No
     first.drop_in(first.sync, IMPATIENT)
     manager.systemctl("restart", first.sync)
     first.wait_images(count + 1)
+
+
+@pytest.mark.timeout(300)
+def test_hanging_worker_is_noticed_by_the_watchdog(installed: Installed) -> None:
+    """A process that goes on, but not with its work, is started again as well."""
+    first, manager = installed.first, installed.manager
+    code = ";".join(_ON_A_DISK_THAT_HANGS.strip().splitlines())
+    daemon = f"{BIN}/python -c '{code}' {first.folder}/stuck.png --account %i"
+    watched = "WatchdogSec=2\nTimeoutAbortSec=2\nRestartSec=3\n"
+    first.drop_in(first.sync, f"[Service]\nExecStart=\nExecStart={daemon}\n{watched}")
+    manager.systemctl("restart", first.sync)
+    before, count = first.process(first.sync), len(first.images())
+    first.put("free.png")
+    first.wait_images(count + 1)
+    first.put("stuck.png")
+    wait_for(
+        lambda: manager.show(first.sync, "Result") == "watchdog",
+        manager.said,
+        wait_s=120,
+    )
+    assert "not heard of for too long" in manager.said()
+    # It cannot be ready: the disk still hangs.
+    wait_for(lambda: first.process(first.sync) not in (0, before), manager.said)
+    first.drop_in(first.sync, IMPATIENT)
+    manager.systemctl("restart", first.sync)
+    first.wait_images(count + 2)
 
 
 @pytest.mark.parametrize("is_busy", [False, True], ids=["idle", "busy"])

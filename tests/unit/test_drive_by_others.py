@@ -92,6 +92,23 @@ async def test_an_image_that_was_taken_out_of_its_album_can_be_put_back(
         assert await drive.list("A") == ["one.png"]
 
 
+async def test_an_image_that_was_moved_and_back_can_be_taken_out(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    """W31: a move that was called off leaves no claim that others cannot end."""
+    async with an_account(tmp_path) as account, account.mounted() as drive:
+        image_id = await _in_album(drive)
+        await drive.rename("A/one.png", "one.png")
+        await drive.rename("one.png", "A/one.png")
+        await drive.settle()
+        album = await _id(drive, "A")
+        path = f"/3/album/{album}/remove_images"
+        await _web(account, "POST", path, ids=image_id)
+        await _listed(drive)
+        assert await drive.list("A") == []
+        assert "one.png" in await drive.list("")
+
+
 async def test_an_image_whose_album_was_deleted_can_be_deleted(
     tmp_path: Path, autojump_clock: MockClock
 ) -> None:
