@@ -15,7 +15,7 @@ from imgurfs import paths
 from imgurfs.cli.main import cli
 from imgurfs.jobs import guard
 from imgurfs.locks import FileLock
-from imgurfs.model import ROOT_INODE, Account, JobId
+from imgurfs.model import ROOT_INODE, JobId
 from imgurfs.store import entries, meta, notices, outbox, pins, synced
 from imgurfs.store.database import Connection
 from imgurfs.store.drafts import DraftState
@@ -23,7 +23,7 @@ from imgurfs.store.synced import SkippedFile
 from tests.support.commands import Home
 from tests.support.drive_rows import DriveRows
 from tests.support.processes import Place, fill, mirrored, place
-from tests.support.queued import NOW_S, Queue, queue_at
+from tests.support.queued import NOW_S, Queue
 from tests.support.schemas import Schema, schemas
 
 #: What --json means there is not an object of ours: Imgur's own answer.
@@ -31,24 +31,6 @@ _FOREIGN = {"imgurfs api"}
 
 #: What no budget knows before the first request.
 _TOLD_BY_IMGUR = {"budget.pauses.*", "budget.windows.*.reset_at"}
-
-
-@pytest.fixture
-def home(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
-) -> Home:
-    """A home of its own."""
-    return Home(tmp_path, monkeypatch, capfd)
-
-
-@pytest.fixture
-def queue(home: Home) -> Iterator[Queue]:
-    """The default account's outbox, logged in."""
-    state_db = paths.account_paths("default").state_db
-    with queue_at(state_db, home.directory / "folder") as found:
-        found.db.write_blocking(lambda c: meta.bind_account(c, Account(id=1, url="me")))
-        home.log_in()
-        yield found
 
 
 def commands_with_json(

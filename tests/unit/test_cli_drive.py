@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import os
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -18,31 +17,13 @@ from imgurfs import paths
 from imgurfs.content.spool import Spool
 from imgurfs.executor import InlineExecutor
 from imgurfs.locks import FileLock
-from imgurfs.model import Account, AlbumId, Inode
-from imgurfs.store import drafts, meta, outbox, synced
+from imgurfs.model import AlbumId, Inode
+from imgurfs.store import drafts, outbox, synced
 from imgurfs.store.database import Connection
 from imgurfs.store.drafts import DraftState
 from tests.support.commands import Home
 from tests.support.drive_rows import DriveRows
-from tests.support.queued import NOW_S, Queue, queue_at
-
-
-@pytest.fixture
-def home(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
-) -> Home:
-    """A home of its own."""
-    return Home(tmp_path, monkeypatch, capfd)
-
-
-@pytest.fixture
-def queue(home: Home) -> Iterator[Queue]:
-    """The default account's outbox, logged in, with a watched folder."""
-    state_db = paths.account_paths("default").state_db
-    with queue_at(state_db, home.directory / "folder") as found:
-        found.db.write_blocking(lambda c: meta.bind_account(c, Account(id=1, url="me")))
-        home.log_in()
-        yield found
+from tests.support.queued import NOW_S, Queue
 
 
 @pytest.fixture

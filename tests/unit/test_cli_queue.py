@@ -5,37 +5,16 @@ from __future__ import annotations
 import contextlib
 import json
 import sqlite3
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from imgurfs import paths
 from imgurfs.clock import SystemClock
 from imgurfs.jobs import guard
-from imgurfs.model import Account, JobId
+from imgurfs.model import JobId
 from imgurfs.store import meta, outbox
 from tests.support.commands import Home
-from tests.support.queued import NOW_S, Queue, queue_at
-
-
-@pytest.fixture
-def home(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Home:
-    """A home of its own."""
-    return Home(tmp_path, monkeypatch, capsys)
-
-
-@pytest.fixture
-def queue(home: Home) -> Iterator[Queue]:
-    """The default account's outbox, logged in."""
-    state_db = paths.account_paths("default").state_db
-    with queue_at(state_db, home.directory / "folder") as found:
-        found.db.write_blocking(lambda c: meta.bind_account(c, Account(id=1, url="me")))
-        home.log_in()
-        yield found
-
+from tests.support.queued import NOW_S, Queue
 
 # --- queue -------------------------------------------------------------------
 

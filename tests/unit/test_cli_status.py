@@ -7,10 +7,8 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 
 import pytest
 import trio
@@ -26,29 +24,10 @@ from imgurfs.control import Cause
 from imgurfs.errors import UsageError
 from imgurfs.jobs import guard
 from imgurfs.locks import FileLock
-from imgurfs.model import Account
-from imgurfs.store import meta, notices, synced
+from imgurfs.store import notices, synced
 from tests.support.commands import Home
 from tests.support.processes import REPOSITORY
-from tests.support.queued import NOW_S, Queue, queue_at
-
-
-@pytest.fixture
-def home(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
-) -> Home:
-    """A home of its own."""
-    return Home(tmp_path, monkeypatch, capfd)
-
-
-@pytest.fixture
-def queue(home: Home) -> Iterator[Queue]:
-    """The default account's outbox, logged in."""
-    state_db = paths.account_paths("default").state_db
-    with queue_at(state_db, home.directory / "folder") as found:
-        found.db.write_blocking(lambda c: meta.bind_account(c, Account(id=1, url="me")))
-        home.log_in()
-        yield found
+from tests.support.queued import NOW_S, Queue
 
 
 def test_empty_account_has_every_key(home: Home, queue: Queue) -> None:
