@@ -33,11 +33,6 @@ class AccountPaths:
         return self.state_dir / "token.json"
 
     @property
-    def token_lock(self) -> Path:
-        """Held while a token is refreshed."""
-        return self.state_dir / "token.lock"
-
-    @property
     def login_lock(self) -> Path:
         """Held while somebody logs in or out."""
         return self.state_dir / "login.lock"

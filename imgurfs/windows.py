@@ -72,11 +72,6 @@ class Window:
         """What may be promised to further requests; never negative."""
         return max(0, self.remaining - self.reserved)
 
-    @property
-    def is_unlimited(self) -> bool:
-        """Whether there is no such limit."""
-        return self.limit >= UNLIMITED
-
 
 def effective(window: Window, scope: Scope, now: float) -> Window:
     """Return the window as it is at ``now``: a window whose end has passed is full.

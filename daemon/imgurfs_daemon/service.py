@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 import random
-import signal
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -269,13 +268,6 @@ class Daemon:
         ):  # fmt: skip
             return
         watched.sync.mark_dirty(parent_of(payload.path))
-
-
-async def wait_for_signal(stop: trio.Event) -> None:
-    """Set ``stop`` at the first SIGTERM or SIGINT. Cancel it when not needed."""
-    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
-        async for _ in signals:
-            stop.set()
 
 
 def folder_path(folder: FolderConfig) -> bytes:

@@ -13,7 +13,6 @@ the same job.
 from __future__ import annotations
 
 import hashlib
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -198,8 +197,3 @@ def _latest(c: Connection, path: bytes) -> Job | None:
         return unfinished
     over = [job for state in _SETTLED for job in outbox.settled_with_key(c, key, state)]
     return max(over, key=lambda job: job.id, default=None)
-
-
-def name_of(path: bytes) -> str:
-    """Return the file name a copy was made with."""
-    return os.fsdecode(path.rpartition(b"/")[2])
