@@ -22,6 +22,7 @@ def of_queue(
     user lets go on (held deletions) does not count, nor do deletions in their grace.
     """
     from imgurfs import control, eta
+    from imgurfs.store import notices
 
     if state.ledger is None:
         return None
@@ -29,14 +30,11 @@ def of_queue(
     work = _work(tallies, planned, now)
     if not (work.uploads or work.changes or work.deletes):
         return None
+    if notices.LOGIN in notices.everything(state.reader):
+        return _stopped("login", "waits until you say: imgurfs login")
     paused = control.paused_until(state.reader, now=now)
     if paused is not None and math.isinf(paused):
-        return {
-            "finish_at": None,
-            "hours": None,
-            "limited_by": "paused",
-            "text": "paused until you say: imgurfs resume",
-        }
+        return _stopped("paused", "paused until you say: imgurfs resume")
     start = now if paused is None else paused
     found = eta.estimate(state.ledger.state(), work, start)
     is_known = found.finish_at is not None
@@ -45,6 +43,15 @@ def of_queue(
         "hours": found.hours + (start - now) / 3600 if is_known else None,
         "limited_by": str(found.limited_by),
         "text": eta.describe(work, found, now),
+    }
+
+
+def _stopped(limited_by: str, text: str) -> dict[str, Any]:
+    return {
+        "finish_at": None,
+        "hours": None,
+        "limited_by": limited_by,
+        "text": text,
     }
 
 

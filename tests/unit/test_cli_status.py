@@ -98,6 +98,15 @@ def test_left_counts_files_and_bytes(home: Home, queue: Queue) -> None:
     assert re.search(r"waits    1 upload: retry until \d{4}.*: offline", text)
 
 
+def test_no_time_is_promised_without_a_login(home: Home, queue: Queue) -> None:
+    """A token that was revoked sends nothing, however much budget there is."""
+    queue.upload("a.gif")
+    queue.db.write_blocking(lambda c: notices.put(c, notices.LOGIN, "log in again"))
+    eta = json.loads(home.run("status", "--json").out)["eta"]
+    assert (eta["finish_at"], eta["limited_by"]) == (None, "login")
+    assert "waits until you say: imgurfs login" in home.run("status").out
+
+
 def test_who_runs_is_told_from_the_locks(home: Home, queue: Queue) -> None:
     """The daemon's process, and no complaint that nobody sends."""
     queue.upload("a.gif")
