@@ -31,7 +31,7 @@ def of_queue(
     if not (work.uploads or work.changes or work.deletes):
         return None
     if notices.LOGIN in notices.everything(state.reader):
-        return _stopped("login", "waits until you say: imgurfs login")
+        return _stopped("login", "not before you log in")
     paused = control.paused_until(state.reader, now=now)
     if paused is not None and math.isinf(paused):
         return _stopped("paused", "paused until you say: imgurfs resume")

@@ -15,7 +15,7 @@ import contextlib
 import logging
 import re
 import signal
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -89,7 +89,7 @@ async def serve(
     and with it the right to unmount: somebody else has to. Raises UnavailableError when
     mounting fails or the drive does not answer, and whatever a background task raises.
     """
-    with trio.open_signal_receiver(*_SIGNALS) as signals:
+    with _receiving() as signals:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(_stop_on_signal, signals, nursery.cancel_scope)
             for task in background:
@@ -112,6 +112,25 @@ async def serve(
                 # Closes the descriptor before it unmounts, so it cannot wait for us.
                 pyfuse3.close(unmount=True)
             nursery.cancel_scope.cancel()
+
+
+@contextlib.contextmanager
+def _receiving() -> Iterator[AsyncIterator[int]]:
+    """Receive signals for the length of a block, and ignore those that come later.
+
+    They ask a process to end that is ending: it must not do so with its files half
+    closed, nor look as if it had been killed.
+    """
+    # Blocked, so that none is lost between the two ways of taking them.
+    signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+    try:
+        for number in _SIGNALS:
+            signal.signal(number, signal.SIG_IGN)
+        with trio.open_signal_receiver(*_SIGNALS) as signals:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
+            yield signals
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
 
 
 def _mount(mountpoint: Path, operations: Operations, options: MountOptions) -> None:

@@ -57,6 +57,16 @@ def test_a_signal_unmounts(machine: Machine, number: signal.Signals) -> None:
     assert process.stderr.read() == ""
 
 
+def test_a_signal_to_a_mount_that_ends_changes_nothing(machine: Machine) -> None:
+    """R20: told to stop while it does, again and again, it ends as it would have."""
+    machine.log_in()
+    process = machine.mount()
+    subprocess.run(["fusermount3", "-u", machine.mountpoint], check=True)
+    while process.poll() is None:
+        process.send_signal(signal.SIGTERM)
+    assert process.returncode == 0
+
+
 @pytest.mark.parametrize("how", ["imgurfs", "fusermount3"])
 def test_unmounting_ends_the_process(machine: Machine, how: str) -> None:
     """R20: unmounted from outside, the process ends with exit code 0."""

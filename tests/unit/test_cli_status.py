@@ -104,7 +104,7 @@ def test_no_time_is_promised_without_a_login(home: Home, queue: Queue) -> None:
     queue.db.write_blocking(lambda c: notices.put(c, notices.LOGIN, "log in again"))
     eta = json.loads(home.run("status", "--json").out)["eta"]
     assert (eta["finish_at"], eta["limited_by"]) == (None, "login")
-    assert "waits until you say: imgurfs login" in home.run("status").out
+    assert "not before you log in" in home.run("status").out
 
 
 def test_who_runs_is_told_from_the_locks(home: Home, queue: Queue) -> None:
