@@ -268,7 +268,7 @@ def new_drive(
         yield DriveGround(machine.mountpoint, machine=machine, http=http)
 
 
-def until(is_so: Callable[[], bool], what: str, timeout_s: float = 20.0) -> None:
+def until(is_so: Callable[[], bool], what: str, timeout_s: float = 60.0) -> None:
     """Look at a condition until it holds."""
     give_up_at = time.monotonic() + timeout_s
     while not is_so():
