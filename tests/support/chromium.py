@@ -28,6 +28,13 @@ _OPTIONS = (
     "--remote-debugging-pipe",
 )  # fmt: skip
 
+#: What the browser answers when the page went while it was asked.
+_GONE = "Inspected target navigated or closed"
+
+
+class PageGoneError(Exception):
+    """The page that was asked is not there any more."""
+
 
 class Browser:
     """A running Chromium with a profile of its own."""
@@ -61,6 +68,9 @@ class Browser:
         while True:
             answer = self._receive(deadline)
             if answer.get("id") == self._number:
+                error = answer.get("error", {}).get("message", "")
+                if error == _GONE:
+                    raise PageGoneError(error)
                 assert "error" not in answer, answer
                 result: dict[str, Any] = answer["result"]
                 return result
@@ -97,8 +107,12 @@ class Page:
         return answer["result"].get("value")
 
     def text(self) -> str:
-        """Return what a person sees."""
-        return self.run("document.body ? document.body.innerText : ''") or ""
+        """Return what a person sees: nothing while one page gives way to another."""
+        try:
+            found = self.run("document.body ? document.body.innerText : ''")
+        except PageGoneError:
+            found = None
+        return found or ""
 
     def wait_for(self, words: str) -> str:
         """Return the text of the page as soon as these words are in it."""
