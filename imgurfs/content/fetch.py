@@ -255,6 +255,9 @@ class Fetcher:
                         await self._join(image, index, size_bytes, lane).wait()
         except ImgurfsError as error:
             logger.warning("image %s is deleted while it is read: %s", image.id, error)
+        except Exception:
+            # A bug must not end the nursery.
+            logger.exception("the rest of image %s cannot be brought", image.id)
 
     def _read_ahead(
         self, image: Image, file: CachedFile, end: int, ahead_bytes: int

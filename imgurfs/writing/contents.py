@@ -247,7 +247,13 @@ class Contents:
             is_there = is_wanted = False
             try:
                 is_there = await self._rows.write(
-                    lambda c: drafting.begin_anew(c, draft.inode, generation, now=now)
+                    lambda c: drafting.begin_anew(
+                        c,
+                        draft.inode,
+                        generation,
+                        now=now,
+                        is_unlinked=draft.is_unlinked,
+                    )
                 )
                 is_wanted = is_there or draft.is_unlinked
             finally:
@@ -282,9 +288,9 @@ class Contents:
         image = draft.image
         if draft.arrival is None and not draft.has_bytes and image and image.id:
             generation = max(int(self._clock.now()), draft.generation + 1)
-            self._start(draft, image, generation, None)
+            self._begin_arrival(draft, image, generation, None)
 
-    def _start(
+    def _begin_arrival(
         self, draft: OpenDraft, image: Image, generation: int, bytes_max: int | None
     ) -> None:
         draft.arrival = Arrival(
@@ -310,7 +316,7 @@ class Contents:
             draft.arrival = None
             await arrival.discard()
         if draft.arrival is None:
-            self._start(draft, draft.image, generation, bytes_max)
+            self._begin_arrival(draft, draft.image, generation, bytes_max)
         arrival = draft.arrival
         assert arrival is not None
         try:

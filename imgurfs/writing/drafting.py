@@ -18,6 +18,7 @@ from imgurfs.model import ROOT_INODE, ImageId, Inode, Lane
 from imgurfs.store import drafts, edits, entries, outbox
 from imgurfs.store.database import Connection
 from imgurfs.store.drafts import Draft, DraftState
+from imgurfs.store.entries import Node
 from imgurfs.writing import checks
 from imgurfs.writing.judge import Verdict, is_temporary, judge
 
@@ -98,7 +99,7 @@ def begin(
     means: the name is gone on Imgur, or leads to another file (``drive_settle.found``).
     """
     node = entries.node(c, inode)
-    if not (is_unlinked or (node is not None and node.links)):
+    if not (is_unlinked or _has_name(node)):
         return Begun(Ground.GONE)
     row = drafts.get(c, inode)
     if row is None:
@@ -112,9 +113,19 @@ def begin(
     return Begun(Ground.OURS, row.generation)
 
 
-def begin_anew(c: Connection, inode: Inode, generation: int, *, now: float) -> bool:
-    """Say that a file's content is another one from now on; False when it is gone."""
-    if entries.node(c, inode) is None:
+def _has_name(node: Node | None) -> bool:
+    return node is not None and node.links > 0
+
+
+def begin_anew(
+    c: Connection, inode: Inode, generation: int, *, now: float, is_unlinked: bool
+) -> bool:
+    """Say that a file's content is another one from now on; False when it is gone.
+
+    Since :func:`begin` its bytes were brought or copied, so that is asked again.
+    """
+    node = entries.node(c, inode)
+    if node is None or not (is_unlinked or _has_name(node)):
         return False
     row = drafts.get(c, inode)
     if row is not None:

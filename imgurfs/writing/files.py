@@ -109,7 +109,8 @@ class Files:
 
     async def _flush(self) -> None:
         """Give the disk what programs have written and not closed; the mount ends."""
-        for draft in self._open.values():
+        # Meanwhile what is on its way ends, and closes what it held.
+        for draft in list(self._open.values()):
             if draft.file is not None:
                 try:
                     await self._spool.flush(draft.file)

@@ -12,10 +12,12 @@ from trio.testing import MockClock
 from imgurfs import limits
 from imgurfs.emulator.config import EmulatorConfig
 from imgurfs.errors import ContentGoneError, ImgurfsError
-from imgurfs.model import Image
-from imgurfs.store import drafts, entries
+from imgurfs.model import ROOT_INODE, Image
+from imgurfs.store import drafts, edits, entries
+from imgurfs.store.database import Connection
 from imgurfs.store.drafts import DraftState
 from imgurfs.store.entries import Node
+from imgurfs.writing import drafting
 from tests.support import connected
 from tests.support.pictures import small_picture
 from tests.support.writing import Desk, a_desk, listed
@@ -246,3 +248,16 @@ async def test_a_file_that_is_gone_takes_no_bytes(desk: Desk) -> None:
         await desk.files.write(draft, 0, RED)
     await desk.files.release(draft)
     assert desk.spooled() == []
+
+
+async def test_a_file_that_lost_its_names_meanwhile_takes_no_bytes(desk: Desk) -> None:
+    """While its bytes were copied its names came to lead to another image."""
+    inode = _node(desk).inode
+
+    def begin(c: Connection, *, is_unlinked: bool) -> bool:
+        return drafting.begin_anew(c, inode, 7, now=1.0, is_unlinked=is_unlinked)
+
+    await desk.db.write(lambda c: edits.drop_entry(c, ROOT_INODE, inode))
+    assert not await desk.db.write(lambda c: begin(c, is_unlinked=False))
+    assert drafts.get(desk.db.reader, inode) is None
+    assert await desk.db.write(lambda c: begin(c, is_unlinked=True))

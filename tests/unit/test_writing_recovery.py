@@ -67,6 +67,30 @@ async def test_what_was_written_is_kept_when_the_mount_ends(tmp_path: Path) -> N
         assert await desk.read(inode) == RED
 
 
+async def test_an_image_on_its_way_does_not_keep_others_from_the_disk(
+    tmp_path: Path,
+) -> None:
+    """A mount ends while bytes arrive that nobody waits for any more."""
+    async with a_desk(tmp_path, connected.config(albums=0, images=1)) as desk:
+        await listed(desk)
+        [node] = desk.images()
+        inodes = []
+        for name in ("red.png", "blue.png"):
+            inode, draft = await desk.files.create(ROOT_INODE, name)
+            await desk.files.write(draft, 0, RED)
+            inodes.append(inode)
+            if name == "red.png":
+                desk.side.transport.latency_s = 40.0
+                image = await desk.files.open_for_writing(node.inode, truncate=False)
+                with trio.move_on_after(0.01):
+                    await desk.files.write(image, 10, b"x")
+                await desk.files.release(image)
+                assert desk.files.is_open(node.inode)
+    async with a_desk(tmp_path, connected.config(albums=0, images=1)) as desk:
+        for inode in inodes:
+            assert await desk.read(inode) == RED
+
+
 @pytest.mark.parametrize("kept_bytes", [50, 10_000])
 async def test_an_image_that_was_about_to_be_changed_has_its_bytes(
     tmp_path: Path, kept_bytes: int
