@@ -14,10 +14,9 @@ from dataclasses import dataclass, field
 
 import trio
 
-from imgurfs.jobs import placing, queueing
-from imgurfs.marker import content_part
-from imgurfs.model import AlbumId, ImageId
-from imgurfs.store import entries, meta, synced, synced_reads
+from imgurfs.jobs import queueing
+from imgurfs.model import ImageId
+from imgurfs.store import meta, synced, synced_reads
 from imgurfs.store.database import Connection
 from imgurfs.store.outbox import JobState
 from imgurfs.store.synced import Folder, FolderId
@@ -26,8 +25,6 @@ from imgurfs_daemon.planner import (
     BoundAlbum,
     KnownFile,
     Policy,
-    Remote,
-    Slot,
     Synced,
     absence_problem,
     directory_of,
@@ -42,7 +39,8 @@ class Base:
     """What differs between a snapshot and the merge base, and what explains it.
 
     ``more_scope`` are directories that have to be read as well before anything can be
-    said: a file here was there, or they are gone.
+    said: a file here was there, or they are gone. ``overtaken`` are the paths whose
+    rows have changed since :func:`read`, by jobs that ended meanwhile.
     """
 
     folder: Folder | None
@@ -58,6 +56,7 @@ class Base:
     contents_elsewhere: dict[bytes, ImageId] = field(default_factory=dict)
     gone_images: set[ImageId] = field(default_factory=set)
     more_scope: set[bytes] = field(default_factory=set)
+    overtaken: set[bytes] = field(default_factory=set)
 
     @property
     def local(self) -> Snapshot:
@@ -94,12 +93,7 @@ class Base:
             return
         if row.path in self.rows:
             return
-        self.rows[row.path] = KnownFile(
-            FileStat(row.path, row.device, row.inode, row.size_bytes, row.mtime_ns),
-            row.image_id,
-            row.digest,
-            row.directory,
-        )
+        self.rows[row.path] = _known(row)
         if (file := self.snapshot.files.get(row.path)) is not None:
             self.files[row.path] = file
 
@@ -128,6 +122,7 @@ async def read(
     await reading.read_links()
     await reading.read_skips()
     await settle(c, base)
+    base.overtaken.clear()
     return base
 
 
@@ -148,71 +143,43 @@ async def widen(c: Connection, base: Base, digests: Mapping[bytes, bytes]) -> No
 
 
 async def settle(c: Connection, base: Base) -> None:
-    """Add what concerns the images of the rows that are there: other files, deletes."""
-    images = sorted({known.image_id for known in base.rows.values()})
-    images += sorted(set(base.contents_elsewhere.values()) - set(images))
-    for part in sliced(images):
+    """Add what concerns the rows that are there, as of now: other files, deletes."""
+    images = {known.image_id for known in base.rows.values()}
+    await _add_images(c, base, images | set(base.contents_elsewhere.values()))
+    if base.folder is not None:
+        # In this order: an upload that ends in between has left another row.
+        base.pending_uploads |= await _pending(c, base.folder.id, list(base.rows))
+        await _add_images(c, base, await _catch_up(c, base, base.folder.id))
+
+
+async def _add_images(c: Connection, base: Base, images: set[ImageId]) -> None:
+    """Add the other files of these images, and whether the images are to go."""
+    for part in sliced(sorted(images)):
         for row in synced_reads.files_of_images(c, part):
             base.add(row)
         await trio.lowlevel.checkpoint()
         base.pending_deletes |= _about_to_go(c, part)
         base.gone_images.update(set(part) - _known_images(c, part))
         await trio.lowlevel.checkpoint()
-    if base.folder is not None:
-        base.pending_uploads = await _pending(c, base.folder.id, list(base.rows))
 
 
-async def is_anything_marked(c: Connection) -> bool:
-    """Whether the account has an image with a marker that no file is."""
-    for found in synced_reads.unbound_marked(c):
-        if found:
-            return True
+async def _catch_up(c: Connection, base: Base, folder: FolderId) -> set[ImageId]:
+    """Take over what jobs that ended meanwhile have made of rows; return the images."""
+    images: set[ImageId] = set()
+    for part in sliced(list(base.rows)):
+        rows = {row.path: row for row in synced_reads.files_at(c, folder, part)}
+        for path in part:
+            row = rows.get(path)
+            if row is None:
+                del base.rows[path]
+            elif (known := _known(row)) != base.rows[path]:
+                base.rows[path] = known
+                images.add(row.image_id)
+            else:
+                continue
+            base.overtaken.add(path)
         await trio.lowlevel.checkpoint()
-    return False
-
-
-async def remote(
-    c: Connection,
-    base: Base,
-    digests: Mapping[bytes, bytes],
-    *,
-    are_albums_known: bool,
-) -> Remote:
-    """Return the account as far as it concerns these files."""
-    albums: dict[str, tuple[AlbumId, ...]] | None = None
-    if are_albums_known:
-        slots = {slot_of(path, base.policy) for path in base.files}
-        albums = {}
-        for slot in slots:
-            if slot is not None:
-                nodes = entries.albums_by_title(c, slot.title)
-                albums[slot.title] = tuple(
-                    node.album.id
-                    for node in nodes
-                    if node.album and not _is_taken(c, base, slot, node.album.id)
-                )
-                await trio.lowlevel.checkpoint()
-    wanted = {content_part(digest) for digest in digests.values()}
-    marked: dict[str, list[ImageId]] = {}
-    if wanted:
-        for found in synced_reads.unbound_marked(c):
-            for content, image_id in found:
-                if content in wanted:
-                    marked.setdefault(content, []).append(image_id)
-            await trio.lowlevel.checkpoint()
-    return Remote(
-        albums=albums,
-        marked={content: tuple(images) for content, images in marked.items()},
-        gone=frozenset(base.gone_images),
-    )
-
-
-def _is_taken(c: Connection, base: Base, slot: Slot, album_id: AlbumId) -> bool:
-    """Whether an album is another directory's, whatever title the list gives it."""
-    folder = base.folder
-    return folder is not None and placing.is_taken(
-        c, folder.id, slot.directory, album_id
-    )
+    return images
 
 
 class _Reading:
@@ -372,6 +339,11 @@ class _Reading:
                 base.add(row)
             if number % 100 == 0:
                 await trio.lowlevel.checkpoint()
+
+
+def _known(row: FileRow) -> KnownFile:
+    stat = FileStat(row.path, row.device, row.inode, row.size_bytes, row.mtime_ns)
+    return KnownFile(stat, row.image_id, row.digest, row.directory)
 
 
 async def _pending(

@@ -25,6 +25,7 @@ from imgurfs.store.membership import Place
 from imgurfs.store.synced import SkippedFile
 from imgurfs_daemon import base as bases
 from imgurfs_daemon import planner
+from imgurfs_daemon import remote as remotes
 from imgurfs_daemon.base import Base
 from imgurfs_daemon.planner import Action, Plan, PlanCost, Policy, Verdicts
 from imgurfs_daemon.snapshot import FileStat, Settling, Snapshot, parent_of
@@ -177,6 +178,8 @@ class Looker:
         await bases.widen(reader, base, inspected.digests)
         if larger := _larger_scope(base):
             return larger
+        # What was found out about these was about another row.
+        inspected.later |= base.overtaken & base.files.keys()
         waiting = {file.path for file in open_files} - settled
         look = await self._plan(base, inspected, waiting | inspected.later)
         if inspected.later:
@@ -193,7 +196,7 @@ class Looker:
             refused=inspected.refused,
             digests=inspected.digests,
         )
-        remote = await bases.remote(
+        remote = await remotes.read(
             reader, base, inspected.digests, are_albums_known=self._albums.is_known
         )
         # Both are pure; a thread lets others run while thousands of files are planned.
@@ -260,7 +263,7 @@ class Looker:
 
     async def _suspects(self, files: list[FileStat]) -> list[FileStat]:
         reader = self._db.reader
-        if not files or await bases.is_anything_marked(reader):
+        if not files or await remotes.is_anything_marked(reader):
             return files
         sizes = Counter(file.size_bytes for file in _once(files))
         shared = {size for size, count in sizes.items() if count > 1}
