@@ -14,7 +14,7 @@ import trio
 from imgurfs.jobs import placing
 from imgurfs.marker import content_part
 from imgurfs.model import AlbumId, ImageId
-from imgurfs.store import entries, synced_reads
+from imgurfs.store import entries, outbox, synced_reads
 from imgurfs.store.database import Connection
 from imgurfs_daemon.base import Base
 from imgurfs_daemon.planner import Remote, Slot, slot_of
@@ -54,9 +54,13 @@ async def read(
     marked: dict[str, list[ImageId]] = {}
     if wanted:
         for found in synced_reads.unbound_marked(c):
-            for content, image_id in found:
-                if content in wanted:
-                    marked.setdefault(content, []).append(image_id)
+            for marker, image_id in found:
+                if marker.content not in wanted:
+                    continue
+                # Whoever looks for what an upload has made knows what it was made as:
+                # taken for another file, it would stay in the album it was sent into.
+                if not outbox.unknown_with_marker(c, str(marker)):
+                    marked.setdefault(marker.content, []).append(image_id)
             await trio.lowlevel.checkpoint()
     return Remote(
         albums=albums,

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple, TypeVar
 
-from imgurfs.marker import parse_marker
+from imgurfs.marker import Marker, parse_marker
 from imgurfs.model import ImageId
 from imgurfs.store.database import Connection
 from imgurfs.store.nodes import EXISTS
@@ -244,8 +244,8 @@ def sizes_of_files(c: Connection, sizes: Sequence[int]) -> set[int]:
     return {row[0] for row in rows}
 
 
-def unbound_marked(c: Connection) -> Iterator[list[tuple[str, ImageId]]]:
-    """Yield, in slices, (content part of the marker, id) of images no file is.
+def unbound_marked(c: Connection) -> Iterator[list[tuple[Marker, ImageId]]]:
+    """Yield, in slices, marker and id of images that no file is.
 
     Only images that the account itself has, oldest first.
     """
@@ -267,7 +267,7 @@ def unbound_marked(c: Connection) -> Iterator[list[tuple[str, ImageId]]]:
             (after, last),
         )
         yield [
-            (marker.content, ImageId(row[1]))
+            (marker, ImageId(row[1]))
             for row in rows
             if (marker := parse_marker(row[0])) is not None
         ]

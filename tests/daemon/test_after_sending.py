@@ -10,11 +10,12 @@ import pytest
 import trio
 from trio.testing import MockClock
 
+from imgurfs.emulator.trouble.faultrules import Action, FaultRule
 from imgurfs.jobs import queueing, settle
 from imgurfs.store import outbox, synced
 from imgurfs.store.outbox import JobState
 from imgurfs_daemon.watcher import Watcher
-from tests.support.mirrored import mirror
+from tests.support.mirrored import Mirror, mirror
 from tests.support.pictures import small_picture
 
 
@@ -94,3 +95,39 @@ async def test_content_that_comes_back_while_its_image_goes(
         await m.daemon.drainer.run_until_idle(patience_s=600)
         assert m.holds(small_picture("a"), small_picture("b"))
         assert back.exists()
+
+
+def _in_albums(m: Mirror) -> dict[str | None, int]:
+    """Return how many images each album of the account has."""
+    albums = m.emulator.world.albums.values()
+    mine = [it for it in albums if it.owner == m.emulator.credentials.username]
+    return {it.title: len(it.images) for it in mine}
+
+
+async def test_a_file_that_moves_while_nobody_knows_what_became_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock
+) -> None:
+    """S3, S7: The answer is lost, the file moves, and a listing shows its image before
+    its time to be looked for has come: one image, in the new directory's album only.
+    """
+    async with mirror(tmp_path, monkeypatch.setenv) as m:
+        m.write("old/a.png", small_picture("a"))
+        m.write("new/b.png", small_picture("b"))
+        await m.sync()
+        lost = FaultRule(action=Action.RESET_AFTER, path="^/3/upload", count=1)
+        m.emulator.faults.replace((lost,))
+        file = m.write("old/c.png", small_picture("c"))
+        folder = m.daemon.folders[0]
+        look = await folder.sync()
+        while look.settles_in_s is not None:
+            await trio.sleep(look.settles_in_s)
+            look = await folder.sync()
+        await m.daemon.drainer.run_until_idle()
+        (job,) = outbox.unfinished(m.services.db.reader, kind=queueing.UPLOAD)
+        assert job.state is JobState.UNKNOWN
+        await trio.sleep(5.0)
+        assert await m.daemon._listings.newest(since=0.0)
+        file.rename(m.root / "new/c.png")
+        await m.sync()
+        assert m.holds(*map(small_picture, "abc"))
+        assert _in_albums(m) == {"old": 1, "new": 2}

@@ -137,7 +137,7 @@ def test_marked_images_that_no_file_is(db: Database) -> None:
         row = SyncedFile(b"a", 1, 1, 1, 1, digests[1], ImageId("i1"))
         synced.put_file(c, folder, row)
         found = [one for part in synced_reads.unbound_marked(c) for one in part]
-        assert found == [
+        assert [(marker.content, image_id) for marker, image_id in found] == [
             (content_part(digests[0]), ImageId("i0")),
             (content_part(digests[3]), ImageId("i3")),
         ]
