@@ -15,7 +15,7 @@ from imgurfs.jobs.queueing import (
     UploadPayload,
 )
 from imgurfs.model import ImageId, Lane
-from imgurfs.store import synced, synced_reads
+from imgurfs.store import outbox, synced, synced_reads
 from imgurfs.store.database import Connection
 from imgurfs.store.synced import FolderId, SkippedFile, SyncedFile
 from imgurfs_daemon import planner
@@ -25,6 +25,10 @@ from imgurfs_daemon.snapshot import FileStat, RootIdentity, Snapshot
 #: Files modified less than this ago are what the user is waiting for.
 _FRESH_S = 600.0
 _LOST = "its image was deleted meanwhile"
+
+
+class OvertakenError(Exception):
+    """A plan does not hold any more, as a whole: look again. Nothing was written."""
 
 
 def apply(
@@ -38,11 +42,15 @@ def apply(
     grace_s: float,
     dedupe: bool,
 ) -> FolderId:
-    """Apply a plan for the folder at ``path``, in its order; return the folder's id."""
+    """Apply a plan for the folder at ``path``, in its order; return the folder's id.
+
+    Raises OvertakenError.
+    """
     folder = synced.bind_folder(c, path, device=root.device, inode=root.inode).id
     writer = _Writer(c, folder, snapshot, now=now, grace_s=grace_s, dedupe=dedupe)
     for action in actions:
         writer.apply(action)
+    writer.finish()
     return folder
 
 
@@ -65,6 +73,7 @@ class _Writer:
         self._now = now
         self._grace_s = grace_s
         self._dedupe = dedupe
+        self._forgotten: list[tuple[bytes | None, ImageId]] = []
 
     def apply(self, action: Action) -> None:
         """Write what one action says."""
@@ -177,14 +186,36 @@ class _Writer:
         c, folder = self._c, self._folder
         known = synced.file(c, folder, action.path)
         synced.forget_file(c, folder, action.path, action.image_id)
-        if known is not None and action.leaves_album:
+        if known is None:
+            return
+        if action.leaves_album:
             placing.displace(c, folder, known.directory, action.image_id, now=self._now)
+        if action.deletes_last and known.image_id == action.image_id:
+            self._forgotten.append((known.directory, action.image_id))
+
+    def finish(self) -> None:
+        """Let images go that were kept for files which have ended since the look.
+
+        Those of another folder were forgotten for the sake of these, perhaps.
+        """
+        for directory, image_id in self._forgotten:
+            if synced.paths_of(self._c, image_id):
+                continue
+            payload = DeleteImagePayload(self._folder, image_id)
+            queueing.queue_delete(
+                self._c, payload, now=self._now, grace_s=self._grace_s
+            )
+            placing.displace(self._c, self._folder, directory, image_id, now=self._now)
 
     def _delete(self, action: planner.DeleteImage) -> None:
         payload = DeleteImagePayload(self._folder, action.image_id)
         queueing.queue_delete(self._c, payload, now=self._now, grace_s=self._grace_s)
 
     def _rename(self, action: planner.RenameAlbum) -> None:
+        new = action.slot.directory
+        create = outbox.by_key(self._c, queueing.create_key(self._folder, new))
+        if create or synced.album_of(self._c, self._folder, new) is not None:
+            raise OvertakenError(f"{new!r} has got an album of its own meanwhile")
         synced.rename_directory(
             self._c,
             self._folder,

@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import random
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from functools import partial
 
 import trio
@@ -234,7 +235,12 @@ class FolderSync:
         together, others = _split(look.actions)
         known = synced.folder_at(self._db.reader, self.path)
         if known is None or together or look.unreadable:
-            await self._db.write(partial(self._apply, root, look, together))
+            try:
+                await self._db.write(partial(self._apply, root, look, together))
+            except apply.OvertakenError as error:
+                log.info("%s: %s; looked at again", self.text, error)
+                self.mark_all()
+                return replace(look, actions=(), settles_in_s=limits.SETTLE_S)
         for start in range(0, len(others), limits.QUEUE_SLICE):
             part = others[start : start + limits.QUEUE_SLICE]
             await self._db.write(partial(self._apply, root, look, part))

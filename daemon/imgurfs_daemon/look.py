@@ -23,8 +23,7 @@ from imgurfs.store import entries, membership, synced, synced_reads
 from imgurfs.store.database import Connection, Database
 from imgurfs.store.membership import Place
 from imgurfs.store.synced import SkippedFile
-from imgurfs_daemon import base as bases
-from imgurfs_daemon import planner
+from imgurfs_daemon import planner, reading
 from imgurfs_daemon import remote as remotes
 from imgurfs_daemon.base import Base
 from imgurfs_daemon.planner import Action, Plan, PlanCost, Policy, Verdicts
@@ -146,7 +145,7 @@ class Looker:
         reader = self._db.reader
         snapshot = await self._executor.run(ThreadLane.DISK, self._scan, scope)
         folder = synced.folder_at(reader, self._path)
-        base = await bases.read(reader, folder, snapshot, self._policy)
+        base = await reading.read(reader, folder, snapshot, self._policy)
         if larger := _larger_scope(base):
             return larger
         known = base.synced
@@ -175,7 +174,7 @@ class Looker:
         )
         inspected = await self._inspect(ready)
         await self._read_suspects(ready, inspected)
-        await bases.widen(reader, base, inspected.digests)
+        await reading.widen(reader, base, inspected.digests)
         if larger := _larger_scope(base):
             return larger
         # What was found out about these was about another row.

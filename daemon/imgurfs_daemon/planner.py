@@ -295,6 +295,7 @@ class _Planning:
                     known.image_id,
                     self._leaves_album(known),
                     "another file has its name now",
+                    deletes_last=self._goes_with_the_last(known),
                 )
             )
         return forgotten
@@ -340,6 +341,10 @@ class _Planning:
         """Whether the image of a file that is no more is to be deleted."""
         return self._may_go(known) and not self._is_held(known.image_id)
 
+    def _goes_with_the_last(self, known: KnownFile) -> bool:
+        """Whether only other files that are the same image keep it from going."""
+        return self._may_go(known) and self._is_held(known.image_id)
+
     def _may_go(self, known: KnownFile) -> bool:
         """Whether it is to be deleted once no other file is it."""
         return (
@@ -365,7 +370,8 @@ class _Planning:
                 deleted += self._delete(path, known, "the file is gone")
                 continue
             leaves, why = self._leaves_album(known), self._why_forgotten(path, known)
-            forgotten.append(Forget(path, known.image_id, leaves, why))
+            is_last = path not in self._edited_from and self._goes_with_the_last(known)
+            forgotten.append(Forget(path, known.image_id, leaves, why, is_last))
         displaced = self._found.moves.keys() | self._found.binds.keys()
         for path in sorted(displaced - self._moved_from.keys()):
             row = self._synced.files.get(path)

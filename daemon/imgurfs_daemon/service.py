@@ -30,6 +30,7 @@ from imgurfs.marker import device_part
 from imgurfs.paths import AccountPaths
 from imgurfs.store import damage, synced
 from imgurfs.store.outbox import Job
+from imgurfs.store.synced import FolderId
 from imgurfs.tree.refresh import Refresher
 from imgurfs_daemon.filters import Filters
 from imgurfs_daemon.folder import FolderSync
@@ -43,6 +44,8 @@ log = logging.getLogger(__name__)
 
 #: What of the stop's time is given to requests in the air before they are abandoned.
 _FINISH_SHARE = 0.6
+#: Files of one image that are looked at when an upload ends; a rescan finds the rest.
+_LOOKED_AT_MAX = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -257,17 +260,28 @@ class Daemon:
         if job.kind != queueing.UPLOAD:
             return
         reader, payload = self._services.db.reader, queueing.decode(job, UploadPayload)
-        folder = synced.folder(reader, payload.folder)
+        known = synced.file(reader, payload.folder, payload.path)
+        if known is None:
+            self._look_again(payload.folder, payload.path)
+            return
+        # A file that was the same image and has moved here is waiting for this, too.
+        uses = synced.paths_of(reader, known.image_id)
+        for folder_id, path in uses[:_LOOKED_AT_MAX]:
+            self._look_again(folder_id, path)
+
+    def _look_again(self, folder_id: FolderId, path: bytes) -> None:
+        """Look at a file's directory unless the file is what its row says."""
+        reader = self._services.db.reader
+        folder = synced.folder(reader, folder_id)
         watched = self._watched.get(folder.path) if folder is not None else None
         if folder is None or watched is None:
             return
-        known = synced.file(reader, payload.folder, payload.path)
-        there = disk.identify(folder.path + b"/" + payload.path)
-        if known is not None and there == (
+        known = synced.file(reader, folder_id, path)
+        there = disk.identify(folder.path + b"/" + path)
+        if known is None or there != (
             known.device, known.inode, known.size_bytes, known.mtime_ns
         ):  # fmt: skip
-            return
-        watched.sync.mark_dirty(parent_of(payload.path))
+            watched.sync.mark_dirty(parent_of(path))
 
 
 def folder_path(folder: FolderConfig) -> bytes:

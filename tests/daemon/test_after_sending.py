@@ -12,8 +12,11 @@ from trio.testing import MockClock
 
 from imgurfs.emulator.trouble.faultrules import Action, FaultRule
 from imgurfs.jobs import queueing, settle
+from imgurfs.jobs.queueing import UploadPayload
+from imgurfs.model import Lane
 from imgurfs.store import outbox, synced
 from imgurfs.store.outbox import JobState
+from imgurfs_daemon.look import Look
 from imgurfs_daemon.watcher import Watcher
 from tests.support.mirrored import Mirror, mirror
 from tests.support.pictures import small_picture
@@ -25,6 +28,13 @@ def _keep(file: Path) -> None:
 
 def _write(file: Path) -> None:
     os.utime(file, (1.0, 1.0))
+
+
+def _in_albums(m: Mirror) -> dict[str | None, int]:
+    """Return how many images each album of the account has."""
+    albums = m.emulator.world.albums.values()
+    mine = [it for it in albums if it.owner == m.emulator.credentials.username]
+    return {it.title: len(it.images) for it in mine}
 
 
 @pytest.mark.parametrize(
@@ -54,6 +64,75 @@ async def test_a_file_that_is_not_what_was_sent_is_looked_at_again(
             m.daemon._note_settled(job)
             dirty = watcher.take()
         assert dirty.scope == (frozenset({b"trip"}) if is_looked_at else frozenset())
+
+
+async def test_another_file_of_the_image_is_looked_at_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock
+) -> None:
+    """One that moved while the other waited was left alone until it was sent."""
+    async with mirror(tmp_path, monkeypatch.setenv) as m:
+        m.write("trip/a.png", small_picture("a"))
+        copy = m.write("other/b.png", small_picture("a"))
+        await m.sync()
+        reader = m.services.db.reader
+        (job,) = (
+            one
+            for one in outbox.recent(reader, JobState.DONE, 9)
+            if one.kind == queueing.UPLOAD
+        )
+        path = queueing.decode(job, UploadPayload).path
+        copy = m.root / ("other/b.png" if path == b"trip/a.png" else "trip/a.png")
+        copy.unlink()
+        folder = m.daemon.folders[0]
+        with Watcher(bytes(m.root)) as watcher:
+            folder._watcher = watcher
+            watcher.take()
+            m.daemon._note_settled(job)
+            dirty = watcher.take()
+        assert dirty.scope == frozenset({bytes(copy.parent.relative_to(m.root))})
+
+
+async def test_a_plan_that_does_not_hold_any_more_is_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock
+) -> None:
+    """S24: An album comes to be between the look and the writing of a rename into its
+    directory: the folder is looked at again, and everything gets its place.
+    """
+    async with mirror(tmp_path, monkeypatch.setenv) as m:
+        m.write("old/a.png", small_picture("a"))
+        m.write("old/b.png", small_picture("b"))
+        await m.sync()
+        (m.root / "new").mkdir()
+        for file in (m.root / "old").iterdir():
+            file.rename(m.root / "new" / file.name)
+        (m.root / "old").rmdir()
+        folder, services = m.daemon.folders[0], m.services
+        looks: list[Look] = []
+        look = folder._looker.look
+
+        async def look_and_be_overtaken(scope: frozenset[bytes] | None = None) -> Look:
+            seen = await look(scope)
+            if not looks:
+                album = await services.api.create_album(
+                    title="new", images=[], lane=Lane.BULK
+                )
+                (known,) = synced.folders(services.db.reader)
+                await services.db.write(
+                    lambda c: queueing.bind_album(
+                        c, known.id, b"new", album.id, title="new"
+                    )
+                )
+            looks.append(seen)
+            return seen
+
+        monkeypatch.setattr(folder._looker, "look", look_and_be_overtaken)
+        first = await folder.sync()
+        assert looks[0].actions
+        assert first.actions == ()
+        assert first.settles_in_s is not None
+        await m.sync()
+        assert m.holds(*map(small_picture, "ab"))
+        assert _in_albums(m) == {"old": 0, "new": 2}
 
 
 async def test_content_that_comes_back_while_its_image_goes(
@@ -95,13 +174,6 @@ async def test_content_that_comes_back_while_its_image_goes(
         await m.daemon.drainer.run_until_idle(patience_s=600)
         assert m.holds(small_picture("a"), small_picture("b"))
         assert back.exists()
-
-
-def _in_albums(m: Mirror) -> dict[str | None, int]:
-    """Return how many images each album of the account has."""
-    albums = m.emulator.world.albums.values()
-    mine = [it for it in albums if it.owner == m.emulator.credentials.username]
-    return {it.title: len(it.images) for it in mine}
 
 
 async def test_a_file_that_moves_while_nobody_knows_what_became_of_it(

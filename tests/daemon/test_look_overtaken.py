@@ -1,4 +1,4 @@
-"""A look while jobs end: its rows were read before, its queue after, or in between."""
+"""A look while jobs end: before, between and after its readings of rows and queue."""
 
 from __future__ import annotations
 
@@ -9,16 +9,21 @@ import pytest
 import trio
 
 from imgurfs.jobs import disk, queueing, settle
-from imgurfs.jobs.queueing import DeleteImagePayload, UploadPayload
+from imgurfs.jobs.queueing import (
+    CreateAlbumPayload,
+    DeleteImagePayload,
+    UploadPayload,
+)
 from imgurfs.marker import make_marker, name_with_marker
-from imgurfs.model import Image, ImageId, Lane
-from imgurfs.store import outbox
+from imgurfs.model import Album, AlbumId, Image, ImageId, Lane
+from imgurfs.store import membership, outbox, synced
 from imgurfs.store.database import Connection
 from imgurfs.store.outbox import Job, JobState
 from imgurfs.store.synced import SyncedFile
 from imgurfs_daemon import planner
+from imgurfs_daemon.apply import OvertakenError
 from imgurfs_daemon.look import Look
-from tests.support.looking import DEVICE, Rig, rig_in
+from tests.support.looking import DEVICE, Rig, kinds, rig_in
 
 #: More checkpoints than a look of this folder has.
 _CHECKPOINTS_MAX = 400
@@ -49,23 +54,26 @@ async def _send_replacement(rig: Rig) -> tuple[ImageId, Job]:
     return old, job
 
 
-def _arrive(rig: Rig, job: Job, c: Connection) -> None:
-    payload = queueing.decode(job, UploadPayload)
-    seen = disk.examine(bytes(rig.root / "p.png"))
+def _record(rig: Rig, path: str, image_id: ImageId) -> SyncedFile:
+    seen = disk.examine(bytes(rig.root / path))
     assert isinstance(seen, disk.Examined)
-    name = name_with_marker("p.png", make_marker(seen.digest, DEVICE))
-    link = "https://i.test/N.png"
-    image = Image(ImageId("N"), "image/png", link, 9, 1, name=name)
-    record = SyncedFile(
-        path=b"p.png",
+    return SyncedFile(
+        path=path.encode(),
         device=seen.device,
         inode=seen.inode,
         size_bytes=seen.size_bytes,
         mtime_ns=seen.mtime_ns,
         digest=seen.digest,
-        image_id=image.id,
-        directory=None,
+        image_id=image_id,
+        directory=path.rpartition("/")[0].encode() or None,
     )
+
+
+def _arrive(rig: Rig, job: Job, c: Connection) -> None:
+    payload = queueing.decode(job, UploadPayload)
+    record = _record(rig, "p.png", ImageId("N"))
+    name = name_with_marker("p.png", make_marker(record.digest, DEVICE))
+    image = Image(ImageId("N"), "image/png", "https://i.test/N.png", 9, 1, name=name)
     settle.upload(c, job, payload, image=image, record=record, album=None, now=2.0)
 
 
@@ -115,3 +123,149 @@ async def test_an_upload_ends_while_the_folder_is_looked_at(
             assert after > 8, "a look has more checkpoints than that"
             return
     pytest.fail("a look has fewer checkpoints than that")
+
+
+def _delete_of(rig: Rig, image_id: ImageId) -> Job | None:
+    return outbox.by_key(rig.db.reader, queueing.delete_key(image_id))
+
+
+async def test_an_upload_ends_before_what_was_seen_is_written(tmp_path: Path) -> None:
+    """S9: A copy that is gone was the image's last file by then: the image goes."""
+    with rig_in(tmp_path) as rig:
+        copy = rig.write("q.png", "p.png")
+        old, job = await _send_replacement(rig)
+        assert rig.rows()[b"q.png"].image_id == old
+        copy.unlink()
+        look = await rig.looker.look()
+        assert _delete_of(rig, old) is None
+        await rig.db.write(partial(_arrive, rig, job))
+        await rig.carry_out(look)
+        assert rig.rows().keys() == {b"p.png", b"new.png"}
+        delete = _delete_of(rig, old)
+        assert delete is not None
+        assert queueing.decode(delete, DeleteImagePayload).folder == rig.folder()
+
+
+async def test_the_same_picture_is_removed_from_two_folders_at_once(
+    tmp_path: Path,
+) -> None:
+    """S9: Each look leaves the image to the other folder; it goes all the same."""
+    with rig_in(tmp_path) as one:
+        (tmp_path / "other").mkdir()
+        other = Rig(tmp_path / "other", one.db, images=100)
+        files = [one.write("x.png", "same"), other.write("y.png", "same")]
+        await one.sync()
+        await other.sync()
+        image_id = one.rows()[b"x.png"].image_id
+        assert other.rows()[b"y.png"].image_id == image_id
+        for file in files:
+            file.unlink()
+        looks = [await one.looker.look(), await other.looker.look()]
+        await one.carry_out(looks[0])
+        assert _delete_of(one, image_id) is None
+        await other.carry_out(looks[1])
+        assert _delete_of(one, image_id) is not None
+
+
+async def test_a_copy_that_goes_leaves_the_image_to_the_other_file(
+    tmp_path: Path,
+) -> None:
+    """Nothing is deleted as long as one file is the image."""
+    with rig_in(tmp_path) as rig:
+        rig.write("a/x.png", "same")
+        copy = rig.write("b/y.png", "same")
+        await rig.sync()
+        copy.unlink()
+        assert await rig.sync() == ["Forget"]
+        assert outbox.unfinished(rig.db.reader, kind=queueing.DELETE_IMAGE) == []
+
+
+async def test_a_file_moves_over_one_that_waits_to_be_sent(tmp_path: Path) -> None:
+    """S5: Its image is not deleted meanwhile, however long that takes; the upload will
+    find out that the file is this image.
+    """
+    with rig_in(tmp_path) as rig:
+        moved = rig.write("q.png")
+        await _send_replacement(rig)
+        moved.rename(rig.root / "p.png")
+        image_id = rig.rows()[b"q.png"].image_id
+        for _ in range(2):
+            look = await rig.looker.look()
+            await rig.carry_out(look)
+            assert _delete_of(rig, image_id) is None, look.actions
+        assert b"q.png" in rig.rows()
+
+
+async def _create_album(rig: Rig) -> tuple[Job, CreateAlbumPayload]:
+    """Let an album be in the making whose directory another one moves into."""
+    for name in ("a", "b"):
+        rig.write(f"old/{name}.png")
+    await rig.sync()
+    await rig.sync()
+    rig.write("new/c.png")
+
+    def begin(c: Connection) -> tuple[Job, CreateAlbumPayload]:
+        image_id = rig.new_image(c, _record(rig, "new/c.png", ImageId("")).digest)
+        synced.put_file(c, rig.folder(), _record(rig, "new/c.png", image_id))
+        payload = CreateAlbumPayload(rig.folder(), b"new", "new", (image_id,))
+        job_id = queueing.queue_create_album(c, payload, now=1.0)
+        assert job_id is not None
+        job = outbox.claim(c, job_id, now=1.0)
+        assert job is not None
+        return job, payload
+
+    return await rig.db.write(begin)
+
+
+def _move_all(rig: Rig) -> None:
+    for file in (rig.root / "old").iterdir():
+        file.rename(rig.root / "new" / file.name)
+    (rig.root / "old").rmdir()
+
+
+def _created(job: Job, payload: CreateAlbumPayload, c: Connection) -> None:
+    album = Album(AlbumId("Y"), "new", 1, images_count=1)
+    settle.create(c, job, payload, album, 2.0)
+
+
+async def test_a_directory_moves_into_one_whose_album_is_being_created(
+    tmp_path: Path,
+) -> None:
+    """Its pictures move; its album is not made the other's, which would then be two."""
+    with rig_in(tmp_path) as rig:
+        job, payload = await _create_album(rig)
+        _move_all(rig)
+        assert await rig.sync() == ["Move", "Move"]
+        await rig.db.write(partial(_created, job, payload))
+        bound = synced.directories(rig.db.reader, rig.folder())
+        assert bound[b"new"].album_id == "Y"
+        assert {row.directory for row in rig.rows().values()} == {b"new"}
+        wanted = membership.of_album(rig.db.reader, AlbumId("Y"))
+        assert {one.image_id for one in wanted} == {
+            row.image_id for row in rig.rows().values()
+        }
+
+
+async def test_an_album_comes_to_be_before_a_rename_is_written(tmp_path: Path) -> None:
+    """S24: The plan is given up as a whole, and the next look makes another."""
+    with rig_in(tmp_path) as rig:
+        for name in ("a", "b"):
+            rig.write(f"old/{name}.png")
+        await rig.sync()
+        await rig.sync()
+        before = rig.rows()
+        (rig.root / "new").mkdir()
+        _move_all(rig)
+        look = await rig.looker.look()
+        assert "RenameAlbum" in kinds(look)
+        payload = CreateAlbumPayload(rig.folder(), b"new", "new", ())
+        await rig.db.write(
+            lambda c: queueing.bind_album(
+                c, payload.folder, b"new", AlbumId("Y"), title="new"
+            )
+        )
+        with pytest.raises(OvertakenError):
+            await rig.carry_out(look)
+        assert rig.rows() == before
+        assert "RenameAlbum" not in await rig.sync()
+        assert {row.directory for row in rig.rows().values()} == {b"new"}

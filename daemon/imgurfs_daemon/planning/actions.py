@@ -149,13 +149,15 @@ class Forget:
     """Forget that a path was this image.
 
     ``leaves_album``: no file in the same slot is it any more, and the folder does not
-    keep what is gone.
+    keep what is gone. ``deletes_last``: another file is the same image; if that has
+    ended by now, the image goes with this one.
     """
 
     path: bytes
     image_id: ImageId
     leaves_album: bool
     reason: str
+    deletes_last: bool = False
 
 
 @dataclass(frozen=True, slots=True)

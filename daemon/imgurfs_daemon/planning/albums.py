@@ -127,6 +127,7 @@ def _without_conflicts(
             old
             for old, new in left.items()
             if (new in synced.directories and new not in left)
+            or new in synced.pending_albums
             or not moving.issuperset((remote.albums or {}).get(title_of(new), ()))
         ]
         if not bad:

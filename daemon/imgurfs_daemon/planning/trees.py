@@ -80,7 +80,8 @@ class Synced:
 
     ``skipped`` gives size and mtime of files that are not to be looked at again.
     ``pending_uploads`` are paths with an unfinished upload, ``pending_deletes`` images
-    with a delete that is not sent. ``elsewhere`` are images that files of other
+    with a delete that is not sent, ``pending_albums`` directories whose album is being
+    created. ``elsewhere`` are images that files of other
     folders are, ``contents_elsewhere`` the same by their digest, where that matters.
     """
 
@@ -90,6 +91,7 @@ class Synced:
     skipped: Mapping[bytes, tuple[int, int]] = field(default_factory=dict)
     pending_uploads: frozenset[bytes] = frozenset()
     pending_deletes: frozenset[ImageId] = frozenset()
+    pending_albums: frozenset[bytes] = frozenset()
     elsewhere: frozenset[ImageId] = frozenset()
     contents_elsewhere: Mapping[bytes, ImageId] = field(default_factory=dict)
 
