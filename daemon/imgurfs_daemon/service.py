@@ -16,7 +16,7 @@ from pathlib import Path
 
 import trio
 
-from imgurfs import limits
+from imgurfs import control, limits
 from imgurfs.assembly import Services, device_id, make_drainer
 from imgurfs.config import Config, FolderConfig
 from imgurfs.errors import ConfigError
@@ -203,11 +203,23 @@ class Daemon:
             before[path].scope.cancel()
             await before[path].ended.wait()
             log.info("no longer watching %s as before", before[path].sync.text)
+            if path not in wanted:
+                await self._leave(path)
         self._watched = {path: kept.get(path) or fresh[path] for path in wanted}
         for watched in fresh.values():
             if self._nursery is not None:
                 await self._nursery.start(self._follow_one, watched)
                 log.info("watching %s", watched.sync.text)
+
+    async def _leave(self, path: bytes) -> None:
+        """Withdraw what a last look has queued after the user took the folder out."""
+        now = self._services.clock.now()
+        while any(
+            await self._services.db.write(
+                lambda c: control.leave_folder(c, path, now=now)
+            )
+        ):
+            pass
 
     def _watch(self, folder: FolderConfig) -> _Watched:
         services = self._services

@@ -10,6 +10,7 @@ import trio
 from trio.testing import MockClock
 
 from imgurfs import limits, paths
+from imgurfs.emulator.trouble.faultrules import Action, FaultRule
 from imgurfs.errors import (
     AlreadyRunningError,
     ConfigError,
@@ -17,6 +18,7 @@ from imgurfs.errors import (
     LoginNeededError,
 )
 from imgurfs.executor import InlineExecutor, ThreadLane
+from imgurfs.jobs import queueing
 from imgurfs.locks import FileLock
 from imgurfs.store import outbox
 from imgurfs.store.outbox import JobState
@@ -160,6 +162,31 @@ async def test_reloading_takes_over_what_is_new(
             await trio.sleep(600.0)
             assert s.holds("default", "a", "b", "c")
         assert s.opened == ["default", "second"]
+
+
+async def test_what_waits_of_a_folder_that_is_taken_out_is_not_sent(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock
+) -> None:
+    """S24: Whoever takes a folder out wants nothing more of it on Imgur."""
+    async with served(tmp_path, monkeypatch.setenv) as s:
+        s.add_account("default")
+        before = s.text
+        put(s.add_folder("goes"), "a", "b")
+        faults = s.emulators["default"].faults
+        faults.replace((FaultRule(action=Action.STATUS, method="GET", status=503),))
+        async with s.running() as supervisor:
+            await s.until(lambda: len(s.services) == 1)
+            reader = s.services["default"].db.reader
+            await s.until(
+                lambda: len(outbox.unfinished(reader, kind=queueing.UPLOAD)) == 2
+            )
+            s.text = before
+            comes = s.add_folder("comes")
+            put(comes, "c")
+            await supervisor.reload()
+            faults.replace(())
+            await s.until(lambda: s.holds("default", "c"))
+            assert outbox.unfinished(reader, kind=queueing.UPLOAD) == []
 
 
 async def test_changed_settings_are_used(
