@@ -116,7 +116,7 @@ def image_of(c: Connection, job: Job, digest: bytes) -> ImageId | None:
     """
     if job.state is JobState.DONE:
         return ImageId(msgspec.json.decode(job.result)["image"])
-    return content.image_with(c, digest)
+    return content.image_with(c, digest, may_go=False)
 
 
 def is_queued(c: Connection, path: bytes) -> bool:

@@ -10,21 +10,26 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from imgurfs.jobs import queueing
 from imgurfs.marker import content_part, parse_marker
 from imgurfs.model import ImageId
-from imgurfs.store import drive_reads, entries, meta, nodes, synced
+from imgurfs.store import drive_reads, entries, meta, nodes, outbox, synced
 from imgurfs.store.database import Connection
+from imgurfs.store.outbox import JobState
 
 
 def image_with(
-    c: Connection, digest: bytes, *, may_share: bool = True
+    c: Connection, digest: bytes, *, may_share: bool = True, may_go: bool = True
 ) -> ImageId | None:
     """Return an image of the account with this content, None when there is none.
 
-    Without ``may_share`` only one that no file is yet.
+    Without ``may_share`` only one that no file is yet, without ``may_go`` none that
+    :func:`is_going`.
     """
     for image_id in candidates(c, digest):
-        if may_share or not synced.paths_of(c, image_id):
+        if not may_share and synced.paths_of(c, image_id):
+            continue
+        if may_go or not is_going(c, image_id):
             return image_id
     return None
 
@@ -58,3 +63,12 @@ def is_gone(c: Connection, image_id: ImageId) -> bool:
         return True
     was_listed = meta.get(c, "images_listed_at") is not None
     return was_listed and entries.node_of_image(c, image_id) is None
+
+
+def is_going(c: Connection, image_id: ImageId) -> bool:
+    """Whether a deletion of an image was sent that may have happened, or may yet.
+
+    It cannot be withdrawn. One that only waits can.
+    """
+    job = outbox.by_key(c, queueing.delete_key(image_id))
+    return job is not None and (job.state is not JobState.QUEUED or job.is_doubtful)

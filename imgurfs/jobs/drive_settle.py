@@ -207,10 +207,12 @@ def fitting(c: Connection, inode: Inode, known: ImageId) -> Node | None:
     """Return an image if a file's names can lead to it instead; None if they cannot.
 
     One that is shown cannot be twice in a directory, nor in the root and in an album.
-    One that is about to be deleted can be anywhere again.
+    One whose deletion waits can be anywhere again; one whose deletion was sent cannot.
     """
     image = entries.node_of_image(c, known)
-    if image is None or image.inode == inode or content.is_gone(c, known):
+    if image is None or image.inode == inode:
+        return None
+    if content.is_gone(c, known) or content.is_going(c, known):
         return None
     if image.draft is not None and image.draft.state not in drafts.ON_IMGUR:
         return None  # it is being changed
@@ -218,14 +220,29 @@ def fitting(c: Connection, inode: Inode, known: ImageId) -> Node | None:
     if not here.inodes:
         return None
     if image.is_hidden:
-        job = outbox.by_key(c, queueing.delete_key(known))
-        return image if job is None or job.state == "queued" else None
+        return image
     is_in_albums = there.inodes and not there.is_in_root and not here.is_in_root
     return image if is_in_albums and not there.inodes & here.inodes else None
 
 
-def unchanged(c: Connection, job: Job, payload: UploadPayload, now: float) -> None:
-    """Record that a file was written to and is the image it was: nothing is sent."""
+def is_unchanged(c: Connection, inode: Inode, digest: bytes) -> bool:
+    """Whether a content is that of its file's image, which stays."""
+    node = entries.node(c, inode)
+    if node is None or node.image is None or content.is_going(c, node.image.id):
+        return False
+    return inode in entries.images_with_digest(c, digest)
+
+
+def unchanged(
+    c: Connection, job: Job, payload: UploadPayload, *, digest: bytes, now: float
+) -> None:
+    """Record that a file was written to and is the image it was: nothing is sent.
+
+    If that image has gone meanwhile, the file is looked at again.
+    """
+    if not is_unchanged(c, Inode(payload.inode), digest):
+        outbox.requeue(c, job.id, not_before=now, error="", is_counted=False)
+        return
     replaced = _settle_draft(c, payload, is_wanted=True, now=now)
     if replaced:
         homes = drive.homes(c, Inode(payload.inode))

@@ -147,9 +147,11 @@ class DriveUploads:
         held_back = self._sender.held_back(job, marker)
         if held_back is not None:
             return held_back
-        if candidate.inode in entries.images_with_digest(reader, digest):
+        if drive_settle.is_unchanged(reader, candidate.inode, digest):
             return Resolved(
-                lambda c: drive_settle.unchanged(c, job, payload, self._clock.now()),
+                lambda c: drive_settle.unchanged(
+                    c, job, payload, digest=digest, now=self._clock.now()
+                ),
                 "the content is what it was",
             )
         for known in content.candidates(reader, digest):

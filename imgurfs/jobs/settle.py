@@ -13,7 +13,7 @@ import msgspec
 
 from imgurfs import limits
 from imgurfs.errors import ForbiddenError, ImgurfsError, NotFoundError
-from imgurfs.jobs import by_hand, drive, placing, queueing
+from imgurfs.jobs import by_hand, content, drive, placing, queueing
 from imgurfs.jobs.queueing import (
     CreateAlbumPayload,
     DeleteAlbumPayload,
@@ -74,7 +74,13 @@ def upload(
 def bind(
     c: Connection, job: Job, payload: UploadPayload, record: SyncedFile, now: float
 ) -> None:
-    """Record that a file is an image of the account already: nothing is sent."""
+    """Record that a file is an image of the account already: nothing is sent.
+
+    If that image has begun to go meanwhile, the file is looked at again.
+    """
+    if not may_lose(payload) and content.is_going(c, record.image_id):
+        outbox.requeue(c, job.id, not_before=now, error="", is_counted=False)
+        return
     reason = f"the content is image {record.image_id} already"
     bind_file(
         c,
@@ -86,6 +92,15 @@ def bind(
     _retire_replaced(c, payload, record.image_id, now)
     by_hand.let_go(c, payload.folder, payload.directory)
     outbox.cancel(c, job.id, now=now, reason=reason)
+
+
+def may_lose(payload: UploadPayload) -> bool:
+    """Whether a file may be an image that is being deleted.
+
+    It is uploaded again when that has happened; of one that was uploaded by hand there
+    is no copy left then.
+    """
+    return payload.folder != queueing.BY_HAND
 
 
 def bind_file(

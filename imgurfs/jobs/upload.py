@@ -114,7 +114,12 @@ class UploadWorker:
         held_back = self._sender.held_back(job, marker)
         if held_back is not None:
             return held_back
-        image_id = content.image_with(reader, record.digest, may_share=payload.dedupe)
+        image_id = content.image_with(
+            reader,
+            record.digest,
+            may_share=payload.dedupe,
+            may_go=settle.may_lose(payload),
+        )
         if image_id is not None:
             found = replace(record, image_id=image_id)
             return Resolved(

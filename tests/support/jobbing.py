@@ -23,6 +23,8 @@ from imgurfs.errors import (
 from imgurfs.executor import InlineExecutor, ThreadLane
 from imgurfs.jobs import queueing
 from imgurfs.jobs.queueing import DeleteImagePayload, UploadPayload
+from imgurfs.jobs.steps import Tools
+from imgurfs.jobs.work import Worker
 from imgurfs.locks import FileLock
 from imgurfs.marker import DEVICE_ID_BYTES
 from imgurfs.model import (
@@ -178,6 +180,20 @@ class Bench:
             spool_dir=self.state_dir / "spool",
             is_guarded=self.is_guarded,
             rng=random.Random(1),
+        )
+
+    def worker(self) -> Worker:
+        """Return what a drainer asks what to do for a job, between two of its steps."""
+        return Worker(
+            Tools(
+                db=self.db,
+                api=self.imgur,
+                account=self.albums,
+                clock=self.clock,
+                executor=InlineExecutor(),
+                device_id=b"d" * DEVICE_ID_BYTES,
+                spool_dir=self.state_dir / "spool",
+            )
         )
 
     def write_file(self, path: str, content: bytes | None = None) -> Path:
