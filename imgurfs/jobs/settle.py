@@ -76,10 +76,11 @@ def bind(
 ) -> None:
     """Record that a file is an image of the account already: nothing is sent.
 
-    If that image has begun to go meanwhile, the file is looked at again.
+    If that image has gone meanwhile, or may have, the file is looked at again.
     """
-    if not may_lose(payload) and content.is_going(c, record.image_id):
-        outbox.requeue(c, job.id, not_before=now, error="", is_counted=False)
+    is_going = not may_lose(payload) and content.is_going(c, record.image_id)
+    if is_going or content.is_gone(c, record.image_id):
+        _look_again(c, job, now)
         return
     reason = f"the content is image {record.image_id} already"
     bind_file(
@@ -121,6 +122,10 @@ def bind_file(
     placing.place(c, folder, record.directory, title, record.image_id, now=now)
 
 
+def _look_again(c: Connection, job: Job, now: float) -> None:
+    outbox.requeue(c, job.id, not_before=now, error="", is_counted=False)
+
+
 def withdraw_upload(
     c: Connection, job: Job, payload: UploadPayload, now: float, reason: str
 ) -> None:
@@ -149,9 +154,21 @@ def _retire_replaced(
 
 
 def touch(
-    c: Connection, job: Job, payload: UploadPayload, record: SyncedFile, now: float
+    c: Connection,
+    job: Job,
+    payload: UploadPayload,
+    record: SyncedFile,
+    *,
+    known: SyncedFile,
+    now: float,
 ) -> None:
-    """Record that a file was written but not changed: nothing is sent."""
+    """Record that a file was written but not changed: nothing is sent.
+
+    If it is not what was ``known`` of it any more, the file is looked at again.
+    """
+    if synced.file(c, payload.folder, record.path) != known:
+        _look_again(c, job, now)
+        return
     synced.put_file(c, payload.folder, record)
     _retire_replaced(c, payload, record.image_id, now)
     outbox.cancel(c, job.id, now=now, reason="the content is what it was")

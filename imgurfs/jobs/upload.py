@@ -99,12 +99,19 @@ class UploadWorker:
             directory=payload.directory,
         )
         if known is not None and known.digest == seen.digest:
-            same = replace(record, directory=known.directory)
-            return Resolved(
-                lambda c: settle.touch(c, job, payload, same, self._clock.now()),
-                "the content is what it was",
-            )
+            return self._touched(job, payload, record, known)
         return self._step(_Candidate(job, payload, record, path, album))
+
+    def _touched(
+        self, job: Job, payload: UploadPayload, record: SyncedFile, known: SyncedFile
+    ) -> Resolved:
+        same = replace(record, directory=known.directory)
+        return Resolved(
+            lambda c: settle.touch(
+                c, job, payload, same, known=known, now=self._clock.now()
+            ),
+            "the content is what it was",
+        )
 
     def _step(self, candidate: _Candidate) -> Step:
         """Say whether to send. Nothing is awaited: no other job comes in between."""

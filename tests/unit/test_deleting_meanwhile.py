@@ -1,0 +1,76 @@
+"""A deletion, or what it depends on, ends between two steps of another job."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from trio.testing import MockClock
+
+from imgurfs.jobs import queueing, settle
+from imgurfs.jobs.queueing import DeleteImagePayload
+from imgurfs.jobs.steps import Resolved
+from imgurfs.model import ImageId
+from imgurfs.store import outbox, synced
+from imgurfs.store.database import Connection
+from imgurfs.store.outbox import Job
+from tests.support.jobbing import Bench, bench, drain_for, picture
+
+
+def image_of(b: Bench, path: str) -> ImageId | None:
+    """Return the image that a file is."""
+    known = synced.file(b.db.reader, b.folder.id, path.encode())
+    return known.image_id if known else None
+
+
+def job_of(b: Bench, kind: str) -> Job:
+    """Return the one unfinished job of a kind."""
+    (job,) = outbox.unfinished(b.db.reader, kind=kind)
+    return job
+
+
+async def delete_now(b: Bench, path: str) -> None:
+    """Let the deletion that was queued for a file happen, and be written down."""
+    job = job_of(b, queueing.DELETE_IMAGE)
+    payload = queueing.decode(job, DeleteImagePayload)
+    del b.imgur.images[payload.image_id]
+    gone, now = [(b.folder.id, path.encode())], b.clock.now()
+
+    def write(c: Connection) -> None:
+        assert outbox.claim(c, job.id, now=now)
+        settle.delete(c, job, payload, gone=gone, now=now)
+
+    await b.db.write(write)
+
+
+async def test_a_file_is_not_bound_to_an_image_that_was_just_deleted(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    """S22: the deletion ends after a new file was found to be the image, and before
+    that is written down: the file is uploaded.
+    """
+    async with bench(tmp_path) as b:
+        await b.delete_of("a.gif", grace_s=600)
+        (b.root / "a.gif").unlink()
+        b.write_file("b.gif", picture("a.gif"))
+        await b.queue("b.gif")
+        step = await b.worker().prepare(job_of(b, queueing.UPLOAD))
+        assert isinstance(step, Resolved)
+        await delete_now(b, "a.gif")
+        await b.db.write(step.write)
+        await drain_for(b, 60)
+        assert list(b.imgur.images) == [image_of(b, "b.gif")]
+
+
+async def test_a_file_that_was_touched_while_its_image_was_deleted_is_uploaded(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    """S22: the same for a file that came back as it was before."""
+    async with bench(tmp_path) as b:
+        await b.delete_of("a.gif", grace_s=600)
+        await b.queue("a.gif")
+        step = await b.worker().prepare(job_of(b, queueing.UPLOAD))
+        assert isinstance(step, Resolved)
+        await delete_now(b, "a.gif")
+        await b.db.write(step.write)
+        await drain_for(b, 60)
+        assert list(b.imgur.images) == [image_of(b, "a.gif")]
