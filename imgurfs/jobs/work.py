@@ -13,6 +13,7 @@ likewise; everything else is simply done again.
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 
 from imgurfs import limits
 from imgurfs.budget import Grant
@@ -155,16 +156,25 @@ class Worker:
         uses: list[tuple[synced.FolderId, bytes]],
     ) -> Step | None:
         """Return why an image is not deleted, or not yet; None when it is."""
+        image_id = payload.image_id
         if (payload.is_replaced or payload.is_twin) and uses:
-            return self._cancelled(job, "another file is this image")
-        if payload.folder == DRIVE and self._has_name(payload.image_id):
-            return self._cancelled(job, "it has a name on the drive again")
+            return self._cancelled(
+                job,
+                "another file is this image",
+                is_still=lambda c: bool(synced.paths_of(c, image_id)),
+            )
+        if payload.folder == DRIVE and _has_name(self._db.reader, image_id):
+            return self._cancelled(
+                job,
+                "it has a name on the drive again",
+                is_still=lambda c: _has_name(c, image_id),
+            )
         if drive.may_come_back(
-            self._db.reader, job, payload.image_id, grace_s=self._delete_grace_s
+            self._db.reader, job, image_id, grace_s=self._delete_grace_s
         ):
             return Later(_CONTENT_PAUSE_S, drive.MAY_COME_BACK, is_usual=True)
         if not payload.is_twin:
-            kept = await self._kept_by_files(job, uses)
+            kept = await self._kept_by_files(job, image_id, uses)
             if kept is not None:
                 return kept
             if self._is_being_placed(payload):
@@ -180,7 +190,7 @@ class Worker:
         return None
 
     async def _kept_by_files(
-        self, job: Job, uses: list[tuple[synced.FolderId, bytes]]
+        self, job: Job, image_id: ImageId, uses: list[tuple[synced.FolderId, bytes]]
     ) -> Step | None:
         """Look whether files that are the image are there, or cannot be looked at."""
         for folder_id, path in uses:
@@ -192,7 +202,11 @@ class Worker:
                 ThreadLane.DISK, disk.presence, folder, path, known.device
             )
             if presence is disk.Presence.PRESENT:
-                return self._cancelled(job, "the file is back")
+                return self._cancelled(
+                    job,
+                    "the file is back",
+                    is_still=lambda c: synced.paths_of(c, image_id) == uses,
+                )
             if presence is disk.Presence.UNCERTAIN:
                 return Later(
                     limits.CAPACITY_PAUSE_S,
@@ -206,14 +220,19 @@ class Worker:
         creations = [queueing.decode(job, CreateAlbumPayload) for job in waiting]
         return any(payload.image_id in create.images for create in creations)
 
-    def _cancelled(self, job: Job, reason: str) -> Resolved:
-        return Resolved(
-            lambda c: settle.cancel(c, job, self._clock.now(), reason), reason
-        )
+    def _cancelled(
+        self, job: Job, reason: str, *, is_still: Callable[[Connection], bool]
+    ) -> Resolved:
+        """Withdraw a deletion; look at it again if the reason has ended by then."""
 
-    def _has_name(self, image_id: ImageId) -> bool:
-        node = entries.node_of_image(self._db.reader, image_id)
-        return node is not None and not node.is_hidden
+        def write(c: Connection) -> None:
+            now = self._clock.now()
+            if is_still(c):
+                settle.cancel(c, job, now, reason)
+            else:
+                outbox.requeue(c, job.id, not_before=now, error="", is_counted=False)
+
+        return Resolved(write, reason)
 
     def _is_elsewhere(self, payload: DeleteImagePayload) -> bool:
         """Whether an album holds the image that no watched directory stands for."""
@@ -230,6 +249,11 @@ class Worker:
             if by_hand.is_foreign(reader, album_id)
         ]
         return bool(foreign or homes.unborn)
+
+
+def _has_name(c: Connection, image_id: ImageId) -> bool:
+    node = entries.node_of_image(c, image_id)
+    return node is not None and not node.is_hidden
 
 
 def _stay(c: Connection, job: Job, kept: Resolved) -> None:

@@ -74,3 +74,34 @@ async def test_a_file_that_was_touched_while_its_image_was_deleted_is_uploaded(
         await b.db.write(step.write)
         await drain_for(b, 60)
         assert list(b.imgur.images) == [image_of(b, "a.gif")]
+
+
+async def test_a_file_that_became_another_image_meanwhile_keeps_no_old_one(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    """S7: a file is back with another content; its upload ends between the look at it
+    and the withdrawal of the old image's deletion: the old image still goes.
+    """
+    async with bench(tmp_path) as b:
+        old = await b.delete_of("a.gif", grace_s=600)
+        b.write_file("a.gif", picture("changed"))
+        step = await b.worker().prepare(job_of(b, queueing.DELETE_IMAGE))
+        assert isinstance(step, Resolved)
+        await b.queue("a.gif", replaces=old, deletes_old=True)
+        await drain_for(b, 60)
+        new = image_of(b, "a.gif")
+        assert new != old
+        await b.db.write(step.write)
+        await drain_for(b, 60)
+        assert list(b.imgur.images) == [new]
+
+
+async def test_a_file_that_is_still_the_image_keeps_it(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    """S22: the deletion is withdrawn when nothing has happened in between."""
+    async with bench(tmp_path) as b:
+        image_id = await b.delete_of("a.gif")
+        await drain_for(b, 60)
+        assert list(b.imgur.images) == [image_id]
+        assert outbox.unfinished(b.db.reader) == []
