@@ -7,6 +7,7 @@ to be sent for it is queued in the same transaction.
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable
 from typing import Final
 
 from imgurfs.jobs import queueing
@@ -69,6 +70,21 @@ def displace(
             return
     if membership.unwant(c, album_id, image_id, now=now):
         queueing.queue_members(c, album_id, now=now)
+
+
+def forget_files(
+    c: Connection,
+    image_id: ImageId,
+    files: Iterable[tuple[FolderId, bytes]],
+    *,
+    now: float,
+) -> None:
+    """Forget that files were an image, which leaves their directories' albums."""
+    for folder, path in files:
+        file = synced.file(c, folder, path)
+        assert file is not None
+        synced.forget_file(c, folder, path, image_id)
+        displace(c, folder, file.directory, image_id, now=now)
 
 
 async def adopt_album(

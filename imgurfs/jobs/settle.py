@@ -83,6 +83,8 @@ def bind(
         _look_again(c, job, now)
         return
     reason = f"the content is image {record.image_id} already"
+    if payload.folder == queueing.BY_HAND:
+        _keep_without_files(c, record.image_id, now=now)
     bind_file(
         c,
         payload.folder,
@@ -361,16 +363,27 @@ def keep_image(
 
     One that was deleted on the drive is shown there again.
     """
-    for folder, path in synced.paths_of(c, payload.image_id):
-        file = synced.file(c, folder, path)
-        assert file is not None
-        synced.forget_file(c, folder, path, payload.image_id)
-        placing.displace(c, folder, file.directory, payload.image_id, now=now)
+    files = synced.paths_of(c, payload.image_id)
+    placing.forget_files(c, payload.image_id, files, now=now)
     drive.restore(c, payload.image_id, payload.places, now=now)
     drive.show_where_held(c, payload.image_id)
     outbox.cancel(
         c, job.id, now=now, reason="the image is in another album as well and is kept"
     )
+
+
+def _keep_without_files(c: Connection, image_id: ImageId, *, now: float) -> None:
+    """Forget the files that an image waits to be deleted with.
+
+    It is wanted without them, and the next look at their folder would ask for its
+    deletion again.
+    """
+    job = outbox.by_key(c, queueing.delete_key(image_id))
+    if job is None:
+        return
+    folder = queueing.decode(job, DeleteImagePayload).folder
+    files = [one for one in synced.paths_of(c, image_id) if one[0] == folder]
+    placing.forget_files(c, image_id, files, now=now)
 
 
 def _result(**ids: str) -> str:

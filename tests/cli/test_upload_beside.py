@@ -32,7 +32,9 @@ def mirror(at: Place, folder: Path, *, grace_s: float) -> None:
 
 
 def test_what_is_about_to_be_deleted_stays(at: Place) -> None:
-    """S22: Uploading the content of an image that waits for its deletion keeps it."""
+    """S22: Uploading the content of an image that waits for its deletion keeps it, also
+    when the folder is looked at again.
+    """
     folder = at.directory / "folder"
     fill(folder, "a.png", "b.png")
     mirror(at, folder, grace_s=600)
@@ -43,6 +45,8 @@ def test_what_is_about_to_be_deleted_stays(at: Place) -> None:
     assert "delete image" in at.run("queue").stdout
     done = at.run("upload", str(kept))
     assert done.returncode == 0, done.stderr
+    assert "delete image" not in at.run("queue").stdout
+    assert at.run("sync", str(folder), "--once").returncode == 0
     assert "delete image" not in at.run("queue").stdout
     assert len(new_images(at)) == 2
 

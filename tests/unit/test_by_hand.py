@@ -18,7 +18,9 @@ from imgurfs.jobs.steps import Resolved
 from imgurfs.model import ImageId, Lane
 from imgurfs.store import outbox
 from imgurfs.store.outbox import Job
+from imgurfs_daemon.planner import IdentifyDirectory
 from tests.support.jobbing import Bench, bench, drain_for, picture
+from tests.support.looking import Rig
 
 #: Shorter than the pause before a second attempt.
 _FIRST_ATTEMPT_S = 0.2
@@ -47,7 +49,7 @@ async def upload(b: Bench, path: str) -> ByHand:
     """Copy a picture and queue it, as ``imgurfs upload`` does."""
     directory, content = b.state_dir / "outgoing", picture(path)
     digest = hashlib.blake2b(content, digest_size=32).digest()
-    copy = by_hand.path_of(digest, path.encode(), None)
+    copy = by_hand.path_of(digest, Path(path).name.encode(), None)
     outgoing.prepare(directory)
     assert outgoing.put(directory, copy, io.BytesIO(content), digest=digest)
     job_id = await b.db.write(
@@ -138,3 +140,27 @@ async def test_a_deletion_that_only_waits_is_withdrawn(
         await drain_for(b, 2 * _LONG_S)
         assert b.imgur.calls == calls
         assert one.image() == old
+
+
+async def test_a_deletion_that_was_withdrawn_is_not_asked_for_again(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    """S22: the file stays gone in its folder, whose next look wants nothing; the image
+    leaves the folder's album, as it was not uploaded into it.
+    """
+    async with bench(tmp_path) as b:
+        for name in ("trip/b.gif", "trip/c.gif"):
+            b.write_file(name)
+            await b.queue(name)
+        old = await b.delete_of("trip/a.gif", grace_s=_LONG_S)
+        (b.root / "trip/a.gif").unlink()
+        (album,) = b.imgur.albums.values()
+        assert old in album
+        one = await upload(b, "trip/a.gif")
+        await drain_for(b, 60)
+        assert one.image() == old
+        look = await Rig(b.root, b.db).looker.look()
+        assert {type(action) for action in look.actions} == {IdentifyDirectory}
+        await drain_for(b, 2 * _LONG_S)
+        assert old in b.imgur.images
+        assert old not in b.imgur.albums.popitem()[1]
