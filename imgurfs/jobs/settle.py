@@ -223,7 +223,13 @@ def create(
 
 
 def adopted(c: Connection, job: Job, payload: CreateAlbumPayload, now: float) -> None:
-    """Put the images into the album that exists (and is bound) instead."""
+    """Put the images into the album that exists (and is bound) instead.
+
+    If it is gone meanwhile, the creation is looked at again.
+    """
+    if synced.album_of(c, payload.folder, payload.directory) is None:
+        _look_again(c, job, now)
+        return
     _place_all(c, payload, now)
     by_hand.let_go(c, payload.folder, payload.directory)
     outbox.cancel(c, job.id, now=now, reason="the account has an album of this title")
@@ -235,8 +241,6 @@ def _place_all(c: Connection, payload: CreateAlbumPayload, now: float) -> None:
         placing.place(
             c, payload.folder, payload.directory, payload.title, image_id, now=now
         )
-    album_id = synced.album_of(c, payload.folder, payload.directory)
-    assert album_id is not None
     for image_id in set(payload.images) - set(belonging):
         # It left the directory while the album was created.
         placing.displace(c, payload.folder, payload.directory, image_id, now=now)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from trio.testing import MockClock
 
-from imgurfs.jobs import queueing, settle
+from imgurfs.jobs import placing, queueing, settle
 from imgurfs.jobs.queueing import DeleteImagePayload
 from imgurfs.jobs.steps import Resolved
 from imgurfs.model import ImageId
@@ -105,3 +105,32 @@ async def test_a_file_that_is_still_the_image_keeps_it(
         await drain_for(b, 60)
         assert list(b.imgur.images) == [image_id]
         assert outbox.unfinished(b.db.reader) == []
+
+
+async def test_an_album_that_goes_while_it_is_adopted_is_created(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    """S11: somebody deletes the album of the title between its adoption and what is
+    written down of it: the images get a new one.
+    """
+    async with bench(tmp_path) as b:
+        b.write_file("trip/a.gif")
+        await b.queue("trip/a.gif")
+        await drain_for(b, 60)
+        (old,), (image_id,) = b.imgur.albums, b.imgur.images
+        await b.db.write(lambda c: settle.forget_album(c, old, now=None))
+        await b.db.write(
+            lambda c: placing.place(
+                c, b.folder.id, b"trip", "trip", image_id, now=b.clock.now()
+            )
+        )
+        await b.albums.albums_now()
+        (job,) = outbox.unfinished(b.db.reader, kind=queueing.CREATE_ALBUM)
+        step = await b.worker().prepare(job)
+        assert isinstance(step, Resolved)
+        assert synced.album_of(b.db.reader, b.folder.id, b"trip") == old
+        del b.imgur.albums[old]
+        await b.db.write(lambda c: settle.forget_album(c, old, now=None))
+        await b.db.write(step.write)
+        await drain_for(b, 60)
+        assert list(b.imgur.albums.values()) == [[image_id]]
