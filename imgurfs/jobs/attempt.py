@@ -111,11 +111,10 @@ class Attempts:
 
     async def _put_off(self, job: Job, step: Resolved | Later) -> None:
         if isinstance(step, Resolved):
-            await self._db.write(
-                lambda c: step.write(c) if outcome.is_queued(c, job) else None
-            )
-            log.info("%s: not needed: %s", self._what(job), step.text)
-            self.progressed_at = self._clock.now()
+            is_written = await self._db.write(lambda c: outcome.resolve(c, job, step))
+            if is_written:
+                log.info("%s: not needed: %s", self._what(job), step.text)
+                self.progressed_at = self._clock.now()
             if self._on_settled is not None:
                 self._on_settled(job)
             return

@@ -11,23 +11,40 @@ import math
 from imgurfs.budget import Ledger
 from imgurfs.errors import ImgurfsError
 from imgurfs.jobs import drive, guard, queueing, verdict
-from imgurfs.jobs.steps import Ready
+from imgurfs.jobs.steps import Ready, Resolved
 from imgurfs.model import Lane, RequestClass, RequestKind
 from imgurfs.store import outbox
 from imgurfs.store.database import Connection
 from imgurfs.store.outbox import Job, JobState
 
 
-def is_queued(c: Connection, job: Job) -> bool:
-    """Whether nobody has withdrawn the job while it was being prepared."""
+def is_as_prepared(c: Connection, job: Job) -> bool:
+    """Whether nobody has withdrawn the job, or asked for something else, meanwhile.
+
+    One that is to do something else now is due still, and prepared again.
+    """
     current = outbox.job(c, job.id)
-    return current is not None and current.state is JobState.QUEUED
+    return (
+        current is not None
+        and current.state is JobState.QUEUED
+        and current.payload == job.payload
+    )
+
+
+def resolve(c: Connection, job: Job, step: Resolved) -> bool:
+    """Settle a job of which nothing needs to be sent; return whether that is so."""
+    if not is_as_prepared(c, job):
+        return False
+    step.write(c)
+    return True
 
 
 def claim(
     c: Connection, job: Job, ready: Ready, *, now: float, is_guarded: bool
 ) -> Job | None:
     """Write the intent to send, unless the guard or the user objects."""
+    if not is_as_prepared(c, job):
+        return None
     if job.kind == queueing.DELETE_IMAGE and job.guard != "approved":
         guard.review(c, now=now, is_on=is_guarded)
     claimed = outbox.claim(

@@ -171,9 +171,12 @@ class FakeImgur:
     ) -> None:
         """Give an image another title."""
         await self._call(f"title {title} {image_id}")
+        image = self.images[image_id]
         if title is not None:
-            changed = replace(self.images[image_id], title=title)
-            self.images[image_id] = changed
+            image = replace(image, title=title)
+        if description is not None:
+            image = replace(image, description=description)
+        self.images[image_id] = image
 
     async def delete_image(
         self, image_id: ImageId, lane: Lane, grant: Grant | None = None

@@ -1,0 +1,159 @@
+"""What is found out about a job may be overtaken before it is written down."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import trio
+from trio.testing import MockClock
+
+from imgurfs.jobs import queueing
+from imgurfs.jobs.queueing import UpdateAlbumPayload, UpdateImagePayload
+from imgurfs.model import Album, AlbumId
+from imgurfs.store import outbox, synced
+from imgurfs.store.database import Connection
+from imgurfs.store.synced import SyncedFile
+from imgurfs.tree import changes
+from tests.support.jobbing import EPOCH_S, Bench, bench, drain_for
+
+#: More steps than an attempt of one job has.
+_STEPS_MAX = 100
+#: Long enough for calls, listings that lag and what is then asked for again.
+_AFTERWARDS_S = 60.0
+
+
+@dataclass(eq=False)
+class _After(trio.abc.Instrument):
+    """Does something once, when tasks have run so many times."""
+
+    steps: int
+    act: Callable[[], None]
+
+    def after_task_step(self, task: trio.lowlevel.Task) -> None:
+        """Count; nothing else runs before this returns."""
+        del task
+        self.steps -= 1
+        if self.steps == 0:
+            trio.lowlevel.remove_instrument(self)
+            self.act()
+
+
+async def at_every_step(
+    tmp_path: Path,
+    *,
+    begin: Callable[[Bench], Awaitable[None]],
+    meanwhile: Callable[[Bench, Connection], None],
+    is_right: Callable[[Bench], bool],
+) -> None:
+    """Let something be written after each step of an attempt, each time anew.
+
+    ``begin`` queues one job that is due; the attempt is over when it was sent or is
+    settled.
+    """
+    for steps in range(1, _STEPS_MAX):
+        directory = tmp_path / str(steps)
+        directory.mkdir()
+        async with bench(directory) as b:
+            await begin(b)
+            b.imgur.calls.clear()
+            is_in_time = await _drain_and_write(b, steps, meanwhile)
+            assert is_right(b), f"{steps}: {b.imgur.calls} {b.states()}"
+            assert outbox.unfinished(b.db.reader) == [], steps
+        if not is_in_time:
+            assert steps > 2, "an attempt has more steps than that"
+            return
+    pytest.fail("an attempt has fewer steps than that")
+
+
+async def _drain_and_write(
+    b: Bench, steps: int, meanwhile: Callable[[Bench, Connection], None]
+) -> bool:
+    """Let a drainer work; return whether its job was not over when that was written."""
+    (job,) = outbox.unfinished(b.db.reader)
+    in_time: list[bool] = []
+
+    def act() -> None:
+        is_open = job.id in [one.id for one in outbox.unfinished(b.db.reader)]
+        b.db.write_blocking(lambda c: meanwhile(b, c))
+        in_time.append(is_open and not b.imgur.calls)
+
+    trio.lowlevel.add_instrument(_After(steps, act))
+    await drain_for(b, _AFTERWARDS_S)
+    (is_in_time,) = in_time
+    return is_in_time
+
+
+async def send(b: Bench, *paths: str) -> None:
+    """Upload files, and wait until their albums were checked."""
+    for path in paths:
+        b.write_file(path)
+        await b.queue(path)
+    await drain_for(b, _AFTERWARDS_S)
+    assert outbox.unfinished(b.db.reader) == []
+
+
+def file(b: Bench, path: str) -> SyncedFile:
+    """Return what is known of an uploaded file."""
+    found = synced.file(b.db.reader, b.folder.id, path.encode())
+    assert found is not None
+    return found
+
+
+# --- Titles ----------------------------------------------------------------------
+
+
+async def test_a_title_given_while_another_is_about_to_be_sent(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    """W10: At whatever moment an image gets its second title, that is the one that
+    stays, and a description that comes with it is sent as well.
+    """
+
+    def name(b: Bench, c: Connection, title: str, description: str | None) -> None:
+        texts = UpdateImagePayload(
+            file(b, "a.gif").image_id, title=title, description=description
+        )
+        queueing.queue_update_image(c, texts, now=b.clock.now())
+
+    async def begin(b: Bench) -> None:
+        await send(b, "a.gif")
+        await b.db.write(lambda c: name(b, c, "one", None))
+
+    def is_right(b: Bench) -> bool:
+        image = b.imgur.images[file(b, "a.gif").image_id]
+        return (image.title, image.description) == ("two", "by the sea")
+
+    await at_every_step(
+        tmp_path,
+        begin=begin,
+        meanwhile=lambda b, c: name(b, c, "two", "by the sea"),
+        is_right=is_right,
+    )
+
+
+async def test_a_title_given_while_another_proves_needless(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    """An album that is called so already is still called what somebody says next."""
+    album = Album(AlbumId("one"), "old", int(EPOCH_S))
+
+    def name(b: Bench, c: Connection, title: str) -> None:
+        texts = UpdateAlbumPayload(album.id, title)
+        queueing.queue_update_album(c, texts, now=b.clock.now())
+
+    async def begin(b: Bench) -> None:
+        b.imgur.titles[album.id] = album.title
+        await b.db.write(
+            lambda c: changes.album_created(c, album, images=[], now=EPOCH_S)
+        )
+        await b.db.write(lambda c: name(b, c, "old"))
+
+    await at_every_step(
+        tmp_path,
+        begin=begin,
+        meanwhile=lambda b, c: name(b, c, "new"),
+        is_right=lambda b: b.imgur.titles[album.id] == "new",
+    )
