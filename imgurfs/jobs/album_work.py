@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import assert_never
 
 import msgspec
@@ -192,6 +192,11 @@ class AlbumWorker:
             _post(job),
             on_claim=lambda c: membership.tried(c, album_id, (*added, *removed)),
             on_rejected=self._on_rejected(album_id, added, removed),
+            # A wish that was dropped would be carried out, and nobody take it back.
+            is_still=lambda c: (
+                _are(c, album_id, Place.ADDING, added)
+                and _are(c, album_id, Place.REMOVING, removed)
+            ),
         )
 
     def _on_rejected(
@@ -377,3 +382,11 @@ def _post(job: Job) -> RequestClass:
 def _is_deleted(c: Connection, image_id: ImageId) -> bool:
     """Whether an image waits for its deletion."""
     return outbox.by_key(c, queueing.delete_key(image_id)) is not None
+
+
+def _are(
+    c: Connection, album_id: AlbumId, state: Place, images: Collection[ImageId]
+) -> bool:
+    """Whether all these images of an album are in a state."""
+    rows = membership.of_album(c, album_id)
+    return {m.image_id for m in rows if m.state is state}.issuperset(images)

@@ -43,7 +43,7 @@ def claim(
     c: Connection, job: Job, ready: Ready, *, now: float, is_guarded: bool
 ) -> Job | None:
     """Write the intent to send, unless the guard or the user objects."""
-    if not is_as_prepared(c, job):
+    if not (is_as_prepared(c, job) and ready.is_still(c)):
         return None
     if job.kind == queueing.DELETE_IMAGE and job.guard != "approved":
         guard.review(c, now=now, is_on=is_guarded)

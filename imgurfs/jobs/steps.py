@@ -206,7 +206,8 @@ class Ready:
 
     ``payload`` replaces the job's in the intent, "" leaves it. ``on_claim`` runs in the
     intent's transaction. ``on_rejected`` prepares for Imgur's refusal; True means: try
-    again.
+    again. ``is_still`` tells, in the intent's transaction, whether the rows that the
+    call rests on are what they were; if not, the job is prepared again.
     """
 
     send: Callable[[Grant], Awaitable[Write]]
@@ -215,6 +216,7 @@ class Ready:
     payload: str = ""
     on_claim: Write | None = None
     on_rejected: Callable[[Connection, ImgurfsError], bool] | None = None
+    is_still: Callable[[Connection], bool] = lambda _: True
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,9 +10,10 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from imgurfs.jobs import queueing
+from imgurfs import limits
+from imgurfs.jobs import placing, queueing
 from imgurfs.jobs.queueing import UpdateAlbumPayload, UpdateImagePayload
-from imgurfs.model import Album, AlbumId
+from imgurfs.model import Album, AlbumId, ImageId
 from imgurfs.store import outbox, synced
 from imgurfs.store.database import Connection
 from imgurfs.store.synced import SyncedFile
@@ -95,6 +96,11 @@ async def send(b: Bench, *paths: str) -> None:
     assert outbox.unfinished(b.db.reader) == []
 
 
+def image_of(b: Bench, path: str) -> ImageId:
+    """Return the image of an uploaded file."""
+    return file(b, path).image_id
+
+
 def file(b: Bench, path: str) -> SyncedFile:
     """Return what is known of an uploaded file."""
     found = synced.file(b.db.reader, b.folder.id, path.encode())
@@ -114,7 +120,7 @@ async def test_a_title_given_while_another_is_about_to_be_sent(
 
     def name(b: Bench, c: Connection, title: str, description: str | None) -> None:
         texts = UpdateImagePayload(
-            file(b, "a.gif").image_id, title=title, description=description
+            image_of(b, "a.gif"), title=title, description=description
         )
         queueing.queue_update_image(c, texts, now=b.clock.now())
 
@@ -123,7 +129,7 @@ async def test_a_title_given_while_another_is_about_to_be_sent(
         await b.db.write(lambda c: name(b, c, "one", None))
 
     def is_right(b: Bench) -> bool:
-        image = b.imgur.images[file(b, "a.gif").image_id]
+        image = b.imgur.images[image_of(b, "a.gif")]
         return (image.title, image.description) == ("two", "by the sea")
 
     await at_every_step(
@@ -156,4 +162,50 @@ async def test_a_title_given_while_another_proves_needless(
         begin=begin,
         meanwhile=lambda b, c: name(b, c, "new"),
         is_right=lambda b: b.imgur.titles[album.id] == "new",
+    )
+
+
+# --- Albums ----------------------------------------------------------------------
+
+
+def _place(b: Bench, c: Connection, directory: str, image: ImageId) -> None:
+    """Do what a look does when a file was moved into a directory."""
+    name, now = directory.encode(), b.clock.now()
+    placing.place(c, b.folder.id, name, directory, image, now=now)
+
+
+def _displace_x(b: Bench, c: Connection) -> None:
+    """Do what a look does when x.gif was moved out of the directory d."""
+    image, now = image_of(b, "x.gif"), b.clock.now()
+    placing.displace(c, b.folder.id, b"d", image, now=now)
+
+
+def album_of(b: Bench, title: str) -> AlbumId:
+    """Return the album of a title on Imgur."""
+    (found,) = [one for one, name in b.imgur.titles.items() if name == title]
+    return found
+
+
+def held(b: Bench, title: str) -> list[ImageId]:
+    """Return what the album of a title holds on Imgur."""
+    return b.imgur.albums[album_of(b, title)]
+
+
+async def test_an_image_leaves_while_it_is_about_to_be_added(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    """S5: At whatever moment a file is moved out again, its image is not left in the
+    album it was moved into.
+    """
+
+    async def begin(b: Bench) -> None:
+        await send(b, "d/a.gif", "x.gif")
+        await b.db.write(lambda c: _place(b, c, "d", image_of(b, "x.gif")))
+        await trio.sleep(limits.ALBUM_QUIET_S)
+
+    await at_every_step(
+        tmp_path,
+        begin=begin,
+        meanwhile=_displace_x,
+        is_right=lambda b: held(b, "d") == [image_of(b, "d/a.gif")],
     )
