@@ -62,11 +62,13 @@ class AlbumWorker:
                 lambda c: settle.adopted(c, job, payload, self._clock.now()),
                 f"the account has an album {payload.title!r}",
             )
-        images = self._to_create_with(payload)
+        images = _to_create_with(self._db.reader, payload)
         if not images:
             reason = "nothing belongs into the album any more"
             return Resolved(
-                lambda c: settle.cancel(c, job, self._clock.now(), reason), reason
+                lambda c: settle.cancel(c, job, self._clock.now(), reason),
+                reason,
+                is_still=lambda c: not _to_create_with(c, payload),
             )
         sent = msgspec.structs.replace(payload, images=images)
 
@@ -78,14 +80,6 @@ class AlbumWorker:
             return lambda c: settle.create(c, job, sent, album, now)
 
         return Ready(send, _post(job), payload=queueing.encode(sent))
-
-    def _to_create_with(self, payload: CreateAlbumPayload) -> tuple[ImageId, ...]:
-        reader = self._db.reader
-        belonging = synced.images_of_directory(
-            reader, payload.folder, payload.directory
-        )
-        there = [one for one in belonging if not content.is_gone(reader, one)]
-        return tuple(there[: limits.ALBUM_CALL_IMAGES_MAX])
 
     # --- Memberships --------------------------------------------------------------
 
@@ -120,7 +114,7 @@ class AlbumWorker:
                     is_usual=True,
                     is_still=lambda c: all(_is_deleted(c, one) for one in going),
                 )
-            return self._finished(job)
+            return self._finished(job, lambda c: not membership.has_wishes(c, album_id))
         is_repeated = any(m.tries for m in (*adds, *removes))
         members = None if is_repeated else self._fresh_members(album_id, rows)
         calls = cheapest(
@@ -283,10 +277,11 @@ class AlbumWorker:
         now = self._clock.now()
         outbox.requeue(c, job.id, not_before=now, error="", is_counted=False)
 
-    def _finished(self, job: Job) -> Resolved:
+    def _finished(self, job: Job, is_still: Callable[[Connection], bool]) -> Resolved:
         return Resolved(
             lambda c: outbox.finish(c, job.id, now=self._clock.now()),
             "everything is in its place",
+            is_still=is_still,
         )
 
     # --- Checking -----------------------------------------------------------------
@@ -295,7 +290,7 @@ class AlbumWorker:
         """List an album again and compare. Raises RemoteError."""
         album_id = payload.album_id
         if not membership.of_album(self._db.reader, album_id):
-            return self._finished(job)
+            return self._finished(job, lambda c: not membership.of_album(c, album_id))
         if self._is_filling(album_id):
             return Later(
                 _STILL_FILLING_S, "pictures are still being added", is_usual=True
@@ -390,3 +385,9 @@ def _are(
     """Whether all these images of an album are in a state."""
     rows = membership.of_album(c, album_id)
     return {m.image_id for m in rows if m.state is state}.issuperset(images)
+
+
+def _to_create_with(c: Connection, payload: CreateAlbumPayload) -> tuple[ImageId, ...]:
+    belonging = synced.images_of_directory(c, payload.folder, payload.directory)
+    there = [one for one in belonging if not content.is_gone(c, one)]
+    return tuple(there[: limits.ALBUM_CALL_IMAGES_MAX])

@@ -33,7 +33,7 @@ def is_as_prepared(c: Connection, job: Job) -> bool:
 
 def resolve(c: Connection, job: Job, step: Resolved) -> bool:
     """Settle a job of which nothing needs to be sent; return whether that is so."""
-    if not is_as_prepared(c, job):
+    if not (is_as_prepared(c, job) and step.is_still(c)):
         return False
     step.write(c)
     return True

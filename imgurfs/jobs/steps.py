@@ -221,10 +221,15 @@ class Ready:
 
 @dataclass(frozen=True, slots=True)
 class Resolved:
-    """Nothing needs to be sent; ``write`` settles the job."""
+    """Nothing needs to be sent; ``write`` settles the job.
+
+    ``is_still`` tells, in its transaction, whether that is so even now; if not, the job
+    is prepared again.
+    """
 
     write: Write
     text: str
+    is_still: Callable[[Connection], bool] = lambda _: True
 
 
 @dataclass(frozen=True, slots=True)

@@ -176,6 +176,16 @@ def has_images(c: Connection, album_id: AlbumId) -> bool:
     return row is not None
 
 
+def has_wishes(c: Connection, album_id: AlbumId) -> bool:
+    """Whether a call is needed for any image of an album."""
+    row = c.execute(
+        "SELECT 1 FROM membership WHERE album_id = ?"
+        " AND state IN ('adding', 'removing') LIMIT 1",
+        (album_id,),
+    ).fetchone()
+    return row is not None
+
+
 def _tries(known: Membership | None) -> int:
     return 0 if known is None else known.tries
 

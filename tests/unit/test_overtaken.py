@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -11,10 +11,10 @@ import trio
 from trio.testing import MockClock
 
 from imgurfs import limits
-from imgurfs.jobs import placing, queueing
+from imgurfs.jobs import placing, queueing, settle
 from imgurfs.jobs.queueing import UpdateAlbumPayload, UpdateImagePayload
 from imgurfs.model import Album, AlbumId, ImageId
-from imgurfs.store import outbox, synced
+from imgurfs.store import membership, outbox, synced
 from imgurfs.store.database import Connection
 from imgurfs.store.synced import SyncedFile
 from imgurfs.tree import changes
@@ -209,3 +209,75 @@ async def test_an_image_leaves_while_it_is_about_to_be_added(
         meanwhile=_displace_x,
         is_right=lambda b: held(b, "d") == [image_of(b, "d/a.gif")],
     )
+
+
+async def test_a_wish_arrives_while_an_album_proves_to_be_right(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    """S14: There and back is nothing, but an image that is moved there once more, at
+    whatever moment, is put into the album.
+    """
+
+    async def begin(b: Bench) -> None:
+        await send(b, "d/a.gif", "x.gif")
+        await b.db.write(lambda c: _place(b, c, "d", image_of(b, "x.gif")))
+        await b.db.write(lambda c: _displace_x(b, c))
+        await trio.sleep(limits.ALBUM_QUIET_S)
+
+    await at_every_step(
+        tmp_path,
+        begin=begin,
+        meanwhile=lambda b, c: _place(b, c, "d", image_of(b, "x.gif")),
+        is_right=lambda b: image_of(b, "x.gif") in held(b, "d"),
+    )
+
+
+async def test_a_file_arrives_while_its_album_proves_needless(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    """S11: At whatever moment a file is moved into a directory whose last file has
+    left, there will be an album that holds its image.
+    """
+
+    async def begin(b: Bench) -> None:
+        await send(b, "x.gif")
+        await b.db.write(lambda c: _place(b, c, "d", ImageId("another")))
+
+    def meanwhile(b: Bench, c: Connection) -> None:
+        moved = replace(file(b, "x.gif"), path=b"d/x.gif", directory=b"d")
+        settle.bind_file(c, b.folder.id, moved, title="d", now=b.clock.now())
+
+    await at_every_step(
+        tmp_path,
+        begin=begin,
+        meanwhile=meanwhile,
+        is_right=lambda b: held(b, "d") == [image_of(b, "x.gif")],
+    )
+
+
+async def test_a_change_is_made_while_there_is_nothing_to_check(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    """S16: What a call did is looked for in a listing, also if the check of the album
+    was about to end because nothing of ours was in it.
+    """
+
+    async def begin(b: Bench) -> None:
+        await send(b, "d/a.gif")
+        await b.db.write(lambda c: membership.drop_album(c, album_of(b, "d")))
+        await b.db.write(lambda c: _changed(b, c))
+        await trio.sleep(limits.LISTING_LAG_S)
+
+    def _changed(b: Bench, c: Connection) -> None:
+        queueing.queue_verify(c, album_of(b, "d"), now=b.clock.now())
+
+    def meanwhile(b: Bench, c: Connection) -> None:
+        image, now = image_of(b, "d/a.gif"), b.clock.now()
+        membership.there(c, album_of(b, "d"), [image], now=now)
+        _changed(b, c)
+
+    def is_right(b: Bench) -> bool:
+        one = membership.one(b.db.reader, album_of(b, "d"), image_of(b, "d/a.gif"))
+        return one is not None and one.is_seen
+
+    await at_every_step(tmp_path, begin=begin, meanwhile=meanwhile, is_right=is_right)
