@@ -11,10 +11,10 @@ import trio
 from trio.testing import MockClock
 
 from imgurfs import limits
-from imgurfs.jobs import placing, queueing, settle
+from imgurfs.jobs import drive, placing, queueing, settle
 from imgurfs.jobs.queueing import UpdateAlbumPayload, UpdateImagePayload
-from imgurfs.model import Album, AlbumId, ImageId
-from imgurfs.store import membership, outbox, synced
+from imgurfs.model import Album, AlbumId, ImageId, Inode
+from imgurfs.store import edits, entries, membership, outbox, synced
 from imgurfs.store.database import Connection
 from imgurfs.store.synced import SyncedFile
 from imgurfs.tree import changes
@@ -162,6 +162,40 @@ async def test_a_title_given_while_another_proves_needless(
         begin=begin,
         meanwhile=lambda b, c: name(b, c, "new"),
         is_right=lambda b: b.imgur.titles[album.id] == "new",
+    )
+
+
+async def test_an_image_comes_back_while_its_title_proves_needless(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    """W9: The title of an image whose deletion is called off, at whatever moment, is
+    set after all.
+    """
+
+    def inode_of(b: Bench, c: Connection) -> Inode:
+        node = entries.node_of_image(c, image_of(b, "a.gif"))
+        assert node is not None
+        return node.inode
+
+    def begin_to_delete(b: Bench, c: Connection) -> None:
+        inode = inode_of(b, c)
+        edits.hold_title(c, inode, title="sea", until=edits.PENDING)
+        texts = UpdateImagePayload(image_of(b, "a.gif"), title="sea")
+        queueing.queue_update_image(c, texts, now=b.clock.now())
+        edits.hide_image(c, inode)
+
+    async def begin(b: Bench) -> None:
+        await send(b, "a.gif")
+        await b.db.write(lambda c: begin_to_delete(b, c))
+
+    def meanwhile(b: Bench, c: Connection) -> None:
+        drive.restore(c, image_of(b, "a.gif"), (), now=b.clock.now())
+
+    await at_every_step(
+        tmp_path,
+        begin=begin,
+        meanwhile=meanwhile,
+        is_right=lambda b: b.imgur.images[image_of(b, "a.gif")].title == "sea",
     )
 
 
