@@ -332,9 +332,14 @@ def _status(account: _Account) -> str:
 
 
 async def _serve_with(services: Services, account: _Account) -> None:
-    daemon = Daemon(services, account.settings.folders_of(account.name))
+    used = account.settings
+    daemon = Daemon(services, used.folders_of(account.name))
     async with trio.open_nursery() as nursery:
         await nursery.start(partial(daemon.run, stop=account.stop))
+        while account.settings is not used:
+            # They were read again meanwhile, when there was no daemon to tell.
+            used = account.settings
+            await daemon.set_folders(used.folders_of(account.name))
         account.daemon, account.error = daemon, None
         account.known.set()
 

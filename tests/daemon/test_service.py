@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 
 import pytest
@@ -189,6 +188,60 @@ async def test_what_waits_of_a_folder_that_is_taken_out_is_not_sent(
             assert outbox.unfinished(reader, kind=queueing.UPLOAD) == []
 
 
+class HangingExecutor(InlineExecutor):
+    """Blocks on the disk, once told to, until it is told to go on."""
+
+    def __init__(self) -> None:
+        self.hangs = False
+        self.go_on = trio.Event()
+
+    async def run(self, lane: ThreadLane, fn, *args, **kwargs):  # type: ignore[no-untyped-def]
+        """Run, or wait."""
+        if self.hangs and lane is ThreadLane.DISK:
+            await self.go_on.wait()
+        return await super().run(lane, fn, *args, **kwargs)
+
+
+@pytest.mark.parametrize("reloads", [1, 2])
+async def test_reloading_while_an_account_starts_again(
+    tmp_path: Path,
+    reloads: int,
+    monkeypatch: pytest.MonkeyPatch,
+    autojump_clock: MockClock,
+) -> None:
+    """S24: An account that is tried again watches what the configuration says that was
+    read last, while it began to watch its folders or those of another reading.
+    """
+    async with served(tmp_path, monkeypatch.setenv) as s:
+        s.executor = executor = HangingExecutor()
+        s.add_account("default")
+        s.add_folder("one")
+        s.add_account("second", is_logged_in=False)
+        before = s.text
+        folder = goes = s.add_folder("old", account="second")
+        async with s.running() as supervisor:
+            s.log_in("second")
+            executor.hangs = True
+            await s.until(lambda: "second" in s.services)
+            await trio.sleep(1.0)
+            for number in range(reloads):
+                goes, s.text = folder, before
+                folder = s.add_folder(f"new {number}", account="second")
+                with trio.fail_after(60):
+                    await supervisor.reload()
+                go_on, executor.go_on = executor.go_on, trio.Event()
+                go_on.set()
+                await trio.sleep(1.0)
+            executor.hangs = False
+            executor.go_on.set()
+            put(folder, "a")
+            await s.until(lambda: s.holds("second", "a"))
+            put(goes, "not watched any more")
+            await trio.sleep(600.0)
+            assert s.holds("second", "a")
+            assert s.opened.count("second") == 2
+
+
 async def test_changed_settings_are_used(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock
 ) -> None:
@@ -259,19 +312,6 @@ async def test_it_stops_in_time_and_knows_what_it_does_not_know(
         async with s.open(s.load(), "default") as services:
             lost = outbox.unfinished(services.db.reader, state=JobState.UNKNOWN.value)
             assert len(lost) == 1
-
-
-class HangingExecutor(InlineExecutor):
-    """Blocks for ever on the disk, once told to."""
-
-    def __init__(self) -> None:
-        self.hangs = False
-
-    async def run(self, lane: ThreadLane, fn, *args, **kwargs):  # type: ignore[no-untyped-def]
-        """Run, or never return."""
-        if self.hangs and lane is ThreadLane.DISK:
-            await trio.sleep(math.inf)
-        return await super().run(lane, fn, *args, **kwargs)
 
 
 async def test_the_watchdog_is_fed_while_idle_and_not_while_something_hangs(
