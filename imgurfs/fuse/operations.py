@@ -36,7 +36,6 @@ from imgurfs.model import ROOT_INODE, AlbumId, Inode
 from imgurfs.store.entries import Entry, Node, NodeKind
 from imgurfs.tree.view import View
 from imgurfs.writing.files import Files
-from imgurfs.writing.opened import OpenDraft
 
 #: ``pyfuse3.readdir_reply``, or a test's own.
 ReaddirReply = Callable[
@@ -244,7 +243,7 @@ class Operations(pyfuse3.Operations):
         if opened.draft is None:
             # It may have been written, uploaded, or both, since it was opened.
             opened.node = self._node(opened.inode)
-            opened.draft = await self._draft_since_opened(opened)
+            await self._hold_since_opened(opened)
         if opened.draft is not None:
             return await self._files.read(opened.draft, off, size)
         image = opened.node.image
@@ -254,10 +253,15 @@ class Operations(pyfuse3.Operations):
             image, off, size, sequence=opened.sequence
         )
 
-    async def _draft_since_opened(self, opened: OpenFile) -> OpenDraft | None:
+    async def _hold_since_opened(self, opened: OpenFile) -> None:
         if opened.node.draft is None and self._files.current(opened.inode) is None:
-            return None
-        return await self._files.open_for_reading(opened.inode)
+            return
+        draft = await self._files.open_for_reading(opened.inode)
+        if opened.draft is None:
+            opened.draft = draft
+        elif draft is not None:
+            # Another read through this handle came first; the handle holds it once.
+            await self._files.release(draft)
 
     @request()
     async def release(self, fh: pyfuse3.FileHandleT) -> None:
