@@ -55,7 +55,8 @@ class SpoolFile:
 
     ``is_new``: its name may not be durable yet. ``is_growing``: it was made by
     appending alone, and nothing of it may be durable yet; then a file that has its
-    size and no holes after a power cut has its bytes.
+    size and no holes after a power cut has its bytes. ``writes`` counts those that were
+    taken.
     """
 
     name: str
@@ -63,6 +64,7 @@ class SpoolFile:
     size_bytes: int
     is_new: bool
     is_growing: bool = False
+    writes: int = 0
     pending: list[tuple[int, bytes]] = field(default_factory=list)
     pending_bytes: int = 0
     lock: trio.Lock = field(default_factory=trio.Lock)
@@ -249,13 +251,17 @@ class Spool:
         os.close(file.fd)
 
     async def write(self, file: SpoolFile, offset: int, data: bytes) -> None:
-        """Take all of ``data`` or nothing; raises SpoolFullError, TooLargeError."""
+        """Take all of ``data`` or nothing; ``file.writes`` tells which if it fails.
+
+        Raises SpoolFullError, TooLargeError, UnavailableError.
+        """
         end = offset + len(data)
         if end > file.size_bytes:
             self._check_room(end - file.size_bytes, size_bytes=end)
         if self._is_enough(file, len(data)):
             await self._drain(file)
         file.is_growing &= offset == file.size_bytes
+        file.writes += 1
         file.pending.append((offset, data))
         file.pending_bytes += len(data)
         self._pending_bytes += len(data)

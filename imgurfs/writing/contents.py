@@ -19,7 +19,6 @@ from imgurfs.content.spool import Spool, SpoolFile, together
 from imgurfs.crashpoints import reach
 from imgurfs.errors import (
     ContentGoneError,
-    EditError,
     ImgurfsError,
     IsDirectoryError,
     NotFoundError,
@@ -34,7 +33,7 @@ from imgurfs.writing import drafting
 from imgurfs.writing.arrival import Arrival
 from imgurfs.writing.drafting import NO_TIMES, Begun, Ground, Rules, Times
 from imgurfs.writing.judge import HEAD_BYTES, size_problem
-from imgurfs.writing.opened import OpenDraft, Shortfall
+from imgurfs.writing.opened import OpenDraft
 from imgurfs.writing.rows import Rows
 
 _GONE: Final = "the file was removed, and its bytes with it"
@@ -86,14 +85,17 @@ class Contents:
         start = draft.size_bytes if offset is None else offset
         end = start + len(data)
         file = await self._make_writable(draft, bytes_kept=None)
+        before = file.writes
         try:
             if problem := size_problem(end, self._rules.settings):
                 raise problem
             await self._spool.write(file, start, data)
-        except EditError as error:
-            draft.shortfall = draft.shortfall or Shortfall(start, error)
+        except BaseException as error:
+            draft.fall_short(start, error)
             raise
-        self._was_changed(draft)
+        finally:
+            if file.writes > before:
+                self._was_changed(draft)
         if draft.shortfall is not None and start <= draft.shortfall.offset < end:
             draft.shortfall = None
 
@@ -105,7 +107,11 @@ class Contents:
             raise problem
         file = await self._make_writable(draft, bytes_kept=size_bytes)
         if file.size_bytes != size_bytes:
-            await self._spool.truncate(file, size_bytes)
+            try:
+                await self._spool.truncate(file, size_bytes)
+            except BaseException as error:
+                draft.fall_short(size_bytes, error)
+                raise
         self._was_changed(draft)
         if draft.shortfall is not None and size_bytes <= draft.shortfall.offset:
             draft.shortfall = None
@@ -133,7 +139,7 @@ class Contents:
             if file.size_bytes:
                 await self._sync(file)
         except (SpoolFullError, UnavailableError) as error:
-            await self._take_back(draft, error)
+            await self.take_back(draft, error)
             raise
         await self._finish(draft, head)
 
@@ -146,9 +152,9 @@ class Contents:
     ) -> None:
         """Write the row of a content that a program has closed."""
         assert draft.file is not None
-        size_bytes = draft.file.size_bytes
+        size_bytes, noticed = draft.file.size_bytes, draft.shortfall
         # A refused write that changed nothing leaves a content that is whole.
-        shortfall = draft.shortfall if draft.is_changed else None
+        shortfall = noticed if draft.is_changed else None
         verdict = await self._rows.write(
             partial(
                 drafting.finish,
@@ -166,13 +172,15 @@ class Contents:
         )
         reach("draft-committed")
         draft.is_dirty = draft.is_changed = False
-        draft.shortfall, draft.times = None, NO_TIMES
+        draft.times = NO_TIMES
+        if draft.shortfall is noticed:
+            draft.shortfall = None
         # No verdict: it has no name any more, so nobody is ever to see it again.
         if verdict is not None:
             draft.refusal = verdict.exception if shortfall is None else shortfall.error
 
-    async def _take_back(self, draft: OpenDraft, error: ImgurfsError) -> None:
-        """Let a content that could not be made durable be unfinished, and say why."""
+    async def take_back(self, draft: OpenDraft, error: ImgurfsError) -> None:
+        """Let a content that is not whole, or not durable, be unfinished; say why."""
         now, message = self._clock.now(), error.message
         begun = await self._rows.write(
             lambda c: drafting.begin(

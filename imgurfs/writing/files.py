@@ -306,8 +306,11 @@ class Files:
         uploaded unless the program makes it good. Raises what ``Fetcher.read`` raises
         when the image's own bytes cannot be brought: the file is as it was.
         """
-        async with draft.lock:
+        await draft.begin_writing(draft.size_bytes if offset is None else offset)
+        try:
             await self.contents.write(draft, offset, data)
+        finally:
+            draft.lock.release()
         return len(data)
 
     async def truncate(self, inode: Inode, size_bytes: int) -> None:
@@ -341,6 +344,8 @@ class Files:
         and it can be tried again.
         """
         async with draft.lock:
+            if draft.shortfall is not None and not draft.is_dirty:
+                await self.contents.take_back(draft, draft.shortfall.error)
             if draft.is_dirty:
                 await self.contents.commit(draft)
 

@@ -8,7 +8,7 @@ import trio
 
 from imgurfs.content.fetch import Sequence
 from imgurfs.content.spool import SpoolFile
-from imgurfs.errors import EditError
+from imgurfs.errors import DeadlineError, ImgurfsError
 from imgurfs.model import Image, Inode
 from imgurfs.store.entries import Node
 from imgurfs.writing.arrival import Arrival
@@ -17,10 +17,10 @@ from imgurfs.writing.drafting import NO_TIMES, Times
 
 @dataclass(frozen=True, slots=True)
 class Shortfall:
-    """A write that was refused: where, and what the program was told."""
+    """A change that was not made: where, and what the program was told."""
 
     offset: int
-    error: EditError
+    error: ImgurfsError
 
 
 @dataclass(eq=False, slots=True)
@@ -47,7 +47,7 @@ class OpenDraft:
     is_unlinked: bool = False
     is_nameless: bool = False
     shortfall: Shortfall | None = None
-    refusal: EditError | None = None
+    refusal: ImgurfsError | None = None
     times: Times = NO_TIMES
     arrival: Arrival | None = None
     retired: list[SpoolFile] = field(default_factory=list)
@@ -65,6 +65,24 @@ class OpenDraft:
         if self.file is not None:
             return self.file.size_bytes
         return 0 if self.image is None else self.image.size_bytes
+
+    async def begin_writing(self, offset: int) -> None:
+        """Wait for the lock, which somebody may hold who makes the file durable."""
+        try:
+            await self.lock.acquire()
+        except BaseException as error:
+            # What is made durable is not all that was to be written.
+            self.fall_short(offset, error)
+            raise
+
+    def fall_short(self, offset: int, error: BaseException) -> None:
+        """Take note of a change that was not made, or that nobody waits for any more.
+
+        The program may give up: then its content must not pass for a whole one.
+        """
+        if not isinstance(error, ImgurfsError):
+            error = DeadlineError("a change of it was not done in time")
+        self.shortfall = self.shortfall or Shortfall(offset, error)
 
     def overlay(self, node: Node) -> Node:
         """Return the node with the size and times that are not in its row yet."""

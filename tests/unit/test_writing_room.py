@@ -9,8 +9,17 @@ from pathlib import Path
 from typing import ParamSpec, TypeVar
 
 import pytest
+import trio
+import trio.testing
+from trio.testing import MockClock
 
-from imgurfs.errors import DatabaseError, SpoolFullError, UnavailableError
+from imgurfs import limits
+from imgurfs.errors import (
+    DatabaseError,
+    DeadlineError,
+    SpoolFullError,
+    UnavailableError,
+)
 from imgurfs.executor import InlineExecutor, ThreadLane
 from imgurfs.model import ROOT_INODE
 from imgurfs.store import drafts, entries
@@ -29,16 +38,19 @@ ROOM = len(RED) * 3 // 2
 
 
 class Trouble(InlineExecutor):
-    """Fails chosen functions, or every transaction."""
+    """Fails chosen functions, or every transaction; lets functions wait."""
 
     def __init__(self) -> None:
         self.failing: dict[str, int] = {}
+        self.waiting: dict[str, trio.Event] = {}
         self.is_database_broken = False
 
     async def run(
         self, lane: ThreadLane, fn: Callable[P, T], *args: P.args, **kwargs: P.kwargs
     ) -> T:
         """Run the function, unless it is one that fails."""
+        if fn.__name__ in self.waiting:
+            await self.waiting[fn.__name__].wait()
         if fn.__name__ in self.failing:
             number = self.failing[fn.__name__]
             raise OSError(number, os.strerror(number))
@@ -48,7 +60,7 @@ class Trouble(InlineExecutor):
 
 
 async def test_half_a_picture_is_not_uploaded(tmp_path: Path) -> None:
-    """The write fails, the close says so again, the row says why; room mends it."""
+    """W16: the write fails, the close says so again, the row says why."""
     async with a_desk(tmp_path, NOTHING, size_bytes_max=ROOM) as desk:
         first = await desk.put("red.png", RED)
         inode, draft = await desk.files.create(ROOT_INODE, "blue.png")
@@ -97,6 +109,116 @@ async def test_a_refused_write_that_changed_nothing_costs_nothing(
         assert desk.draft(inode).state is DraftState.WAITING
         assert len(desk.uploads()) == 2
         assert await desk.read(inode) == RED
+
+
+async def test_half_a_picture_is_not_uploaded_when_the_disk_fails(
+    tmp_path: Path,
+) -> None:
+    """A disk that takes no more is as good as one without room; the row says why."""
+    trouble = Trouble()
+    async with a_desk(tmp_path, NOTHING, executor=trouble) as desk:
+        inode, draft = await desk.files.create(ROOT_INODE, "red.png")
+        await desk.files.write(draft, 0, RED)
+        trouble.failing["write_spans"] = errno.EIO
+        with pytest.raises(UnavailableError):
+            await desk.files.write(draft, len(RED), bytes(limits.SPOOL_PIECE_BYTES))
+        trouble.failing.clear()
+        with pytest.raises(UnavailableError):
+            await desk.files.commit(draft)
+        await desk.files.release(draft)
+        row = desk.draft(inode)
+        assert row.state is DraftState.REFUSED
+        assert "the spool cannot be used" in row.error
+        assert desk.uploads() == []
+
+
+async def test_half_a_picture_is_not_uploaded_when_the_disk_is_too_slow(
+    autojump_clock: MockClock, tmp_path: Path
+) -> None:
+    """The program gave up at a write that was not done in time; writing it mends it."""
+    trouble = Trouble()
+    async with a_desk(tmp_path, NOTHING, executor=trouble) as desk:
+        inode, draft = await desk.files.create(ROOT_INODE, "red.png")
+        await desk.files.write(draft, 0, RED)
+        trouble.waiting["write_spans"] = trio.Event()
+        rest = bytes(limits.SPOOL_PIECE_BYTES)
+        with trio.move_on_after(limits.FUSE_DATA_DEADLINE_S):
+            await desk.files.write(draft, len(RED), rest)
+        trouble.waiting.clear()
+        with pytest.raises(DeadlineError):
+            await desk.files.commit(draft)
+        assert desk.draft(inode).state is DraftState.REFUSED
+        assert desk.uploads() == []
+        await desk.files.write(draft, len(RED), rest)
+        await desk.files.commit(draft)
+        await desk.files.release(draft)
+        assert desk.draft(inode).state is DraftState.WAITING
+
+
+async def test_a_write_that_was_told_to_have_failed_may_have_changed_the_content(
+    autojump_clock: MockClock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Bytes that were taken before the disk was too slow make it another content."""
+    monkeypatch.setattr(limits, "SPOOL_PENDING_BYTES_MAX", 0)
+    trouble = Trouble()
+    async with a_desk(tmp_path, NOTHING, executor=trouble) as desk:
+        inode = await desk.put("red.png", RED)
+        draft = await desk.files.open_for_writing(inode, truncate=False)
+        trouble.waiting["write_spans"] = trio.Event()
+        with trio.move_on_after(limits.FUSE_DATA_DEADLINE_S):
+            await desk.files.write(draft, 50, b"half")
+        trouble.waiting.clear()
+        with pytest.raises(DeadlineError):
+            await desk.files.commit(draft)
+        await desk.files.release(draft)
+        assert await desk.read(inode) == RED[:50] + b"half" + RED[54:]
+        assert desk.draft(inode).state is DraftState.REFUSED
+        assert desk.uploads() == []
+
+
+async def test_a_write_that_waited_in_vain_for_a_close_leaves_no_whole_content(
+    autojump_clock: MockClock, tmp_path: Path
+) -> None:
+    """One program closes the file, and the disk is slow; another one's write fails."""
+    trouble = Trouble()
+    async with a_desk(tmp_path, NOTHING, executor=trouble) as desk:
+        inode, draft = await desk.files.create(ROOT_INODE, "red.png")
+        await desk.files.write(draft, 0, RED)
+        slow = trouble.waiting["fdatasync"] = trio.Event()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(desk.files.commit, draft)
+            with trio.move_on_after(limits.FUSE_DATA_DEADLINE_S):
+                await trio.testing.wait_all_tasks_blocked()
+                await desk.files.write(draft, None, BLUE)
+            slow.set()
+        with pytest.raises(DeadlineError):
+            await desk.files.commit(draft)
+        await desk.files.release(draft)
+        assert desk.draft(inode).state is DraftState.REFUSED
+        assert desk.uploads() == []
+
+
+async def test_an_image_that_was_cut_in_vain_is_not_uploaded(
+    autojump_clock: MockClock, tmp_path: Path
+) -> None:
+    """What was written over it is followed by the end of what it was."""
+    trouble = Trouble()
+    async with a_desk(tmp_path, NOTHING, executor=trouble) as desk:
+        inode = await desk.put("red.png", RED + bytes(100))
+        draft = await desk.files.open_for_writing(inode, truncate=False)
+        await desk.files.write(draft, 0, BLUE)
+        trouble.failing["ftruncate"] = errno.EIO
+        with pytest.raises(UnavailableError):
+            await desk.files.truncate(inode, len(BLUE))
+        trouble.failing.clear()
+        with pytest.raises(UnavailableError):
+            await desk.files.commit(draft)
+        assert desk.uploads() == []
+        await desk.files.truncate(inode, len(BLUE))
+        await desk.files.commit(draft)
+        await desk.files.release(draft)
+        assert desk.draft(inode).state is DraftState.WAITING
+        assert await desk.read(inode) == BLUE
 
 
 async def test_no_room_for_a_copy_of_what_is_being_sent(tmp_path: Path) -> None:
