@@ -251,7 +251,7 @@ def _revive(c: Connection, job: Job, now: float) -> None:
 
 
 def _wait_again(c: Connection, job: Job, upload: UploadPayload, now: float) -> None:
-    if not drive.wait_again(c, upload, now=now):
+    if not drive.wait_again(c, upload, job.error, now=now):
         raise UserError(
             f"job {job.id}: the file was changed or removed since",
             hint="what it is now is uploaded by itself",

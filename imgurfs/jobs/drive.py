@@ -122,13 +122,18 @@ def refuse(c: Connection, payload: UploadPayload, error: str, *, now: float) -> 
         drafts.put(c, refused)
 
 
-def wait_again(c: Connection, payload: UploadPayload, *, now: float) -> bool:
+def wait_again(
+    c: Connection, payload: UploadPayload, error: str, *, now: float
+) -> bool:
     """Let a content that was refused wait for its upload again; False: it is no more.
 
-    It is no more when the file has changed or has no name any more.
+    It is no more when the file has changed or has no name any more. A file may be
+    written over in place: it is what was refused as long as it is so for that error.
     """
     draft = draft_of(c, payload)
     if draft is None or not entries.entries_of(c, draft.inode):
+        return False
+    if draft.state is not DraftState.REFUSED or draft.error != error:
         return False
     waiting = replace(draft, state=DraftState.WAITING, error="", changed_at=now)
     drafts.put(c, waiting)

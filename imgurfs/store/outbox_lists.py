@@ -128,7 +128,7 @@ def rejected(c: Connection) -> list[Job]:
         " SELECT id FROM job WHERE state = 'dead'"
         " AND (key = '' OR id IN (SELECT id FROM latest))"
         " AND (key NOT GLOB 'upload:0:*' OR EXISTS (SELECT 1 FROM draft AS d"
-        "  WHERE d.state = 'refused' AND key ="
+        "  WHERE d.state = 'refused' AND d.error = job.error AND key ="
         "   'upload:0:' || lower(hex(d.inode || '.' || d.generation))))"
         " ORDER BY settled_at DESC, id DESC"
     )

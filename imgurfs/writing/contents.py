@@ -159,6 +159,7 @@ class Contents:
             partial(
                 drafting.finish,
                 inode=draft.inode,
+                generation=draft.generation,
                 head=head,
                 size_bytes=size_bytes,
                 times=draft.times,

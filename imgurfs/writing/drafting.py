@@ -156,6 +156,7 @@ def finish(
     c: Connection,
     *,
     inode: Inode,
+    generation: int,
     head: bytes,
     size_bytes: int,
     times: Times,
@@ -172,6 +173,8 @@ def finish(
     row = drafts.get(c, inode)
     if row is None:
         return None
+    # Else what it is now was decided without these bytes.
+    assert (row.state, row.generation) == (DraftState.WRITING, generation), row
     edits.touch(
         c,
         inode,

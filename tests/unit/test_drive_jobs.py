@@ -9,11 +9,13 @@ import pytest
 from trio.testing import MockClock
 
 from imgurfs import control
+from imgurfs.errors import NotMediaError, UserError
 from imgurfs.jobs import queueing
 from imgurfs.store import drafts, entries, outbox
 from imgurfs.store.drafts import DraftState
 from imgurfs.store.outbox import JobState
 from tests.support.phases import (
+    UPLOADS,
     Phase,
     bytes_of,
     caught,
@@ -275,6 +277,35 @@ async def test_a_refused_upload_is_kept_and_can_be_retried(
         await d.db.write(lambda c: control.retry(c, job.id, now=d.there.clock.now()))
         await d.drain()
         assert [one.id for one in d.images()] == [d.image("x.png")]
+
+
+@pytest.mark.parametrize("is_refused_again", [False, True])
+async def test_what_is_written_over_a_refused_content_is_not_sent_by_its_retry(
+    tmp_path: Path, autojump_clock: MockClock, *, is_refused_again: bool
+) -> None:
+    """W28: a retry is of the content that Imgur has refused, never of half another."""
+    async with drive(tmp_path) as d:
+        trouble(d, {"action": "status", "status": 400, "nth": 1, **UPLOADS})
+        await d.write("x.png")
+        await d.drain()
+        (dead,) = outbox.recent(d.db.reader, JobState.DEAD, 5)
+        files, whole = d.writer.files, small_picture("new") + bytes(1000)
+        draft = await files.open_for_writing(d.node("x.png").inode, truncate=True)
+        await files.write(draft, 0, b"no picture" if is_refused_again else whole[:500])
+        if is_refused_again:
+            with pytest.raises(NotMediaError):
+                await files.commit(draft)
+        now, before = d.there.clock.now(), draft_of(d, "x.png")
+        with pytest.raises(UserError, match="changed or removed since"):
+            await d.db.write(lambda c: control.retry(c, dead.id, now=now))
+        assert await d.db.write(lambda c: control.retry_rejected(c, now=now)) == []
+        assert draft_of(d, "x.png") == before
+        await files.truncate(draft.inode, 0)
+        await files.write(draft, 0, whole)
+        await files.commit(draft)
+        await files.release(draft)
+        await d.drain()
+        assert bytes_of(d, d.image("x.png")) == whole
 
 
 async def test_bytes_that_are_gone_from_the_spool_are_told(
