@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Final
 
 import trio
 
@@ -33,10 +32,9 @@ from imgurfs.writing import drafting
 from imgurfs.writing.arrival import Arrival
 from imgurfs.writing.drafting import NO_TIMES, Begun, Ground, Rules, Times
 from imgurfs.writing.judge import HEAD_BYTES, size_problem
-from imgurfs.writing.opened import OpenDraft
+from imgurfs.writing.opened import GONE, OpenDraft
 from imgurfs.writing.rows import Rows
 
-_GONE: Final = "the file was removed, and its bytes with it"
 #: Starts an arrival in the background, holding the file meanwhile.
 StartArrival = Callable[[OpenDraft, Arrival], None]
 
@@ -75,9 +73,9 @@ class Contents:
                 draft.file = await self._spool.open_file(row.spool_name)
                 draft.generation = row.generation
             except FileNotFoundError:
-                # What was uploaded may just have become the content cache.
-                if node.image is None or not node.image.id:
-                    raise ContentGoneError(_GONE) from None
+                # What was uploaded may just have become the content cache. What the
+                # spool has lost can be written anew.
+                pass
         draft.is_loaded = True
 
     async def write(self, draft: OpenDraft, offset: int | None, data: bytes) -> None:
@@ -217,14 +215,18 @@ class Contents:
             with trio.CancelScope(shield=True):
                 begun = await self._rows.write(
                     lambda c: drafting.begin(
-                        c, draft.inode, now=now, is_unlinked=draft.is_unlinked
+                        c,
+                        draft.inode,
+                        now=now,
+                        is_here=draft.has_bytes,
+                        is_unlinked=draft.is_unlinked,
                     ),
                     is_durable=is_durable,
                 )
             reach("draft-begun")
             match begun.ground:
                 case Ground.GONE:
-                    raise ContentGoneError(_GONE)
+                    raise ContentGoneError(GONE)
                 case Ground.OURS:
                     assert draft.generation == begun.generation
                 case Ground.TAKEN | Ground.IMAGE:
@@ -270,7 +272,7 @@ class Contents:
                     self._spool.close_file(file)
                     await self._spool.remove(file.name)
         if not is_wanted:
-            raise ContentGoneError(_GONE)
+            raise ContentGoneError(GONE)
         if draft.file is not None:
             draft.retired.append(draft.file)
         draft.file, draft.generation = file, generation
@@ -319,13 +321,12 @@ class Contents:
 
         Only one who waits can be cancelled.
         """
-        assert draft.image is not None
-        arrival = draft.arrival
+        image, arrival = draft.on_imgur(), draft.arrival
         if arrival is not None and (arrival.is_failed or not arrival.covers(bytes_max)):
             draft.arrival = None
             await arrival.discard()
         if draft.arrival is None:
-            self._begin_arrival(draft, draft.image, generation, bytes_max)
+            self._begin_arrival(draft, image, generation, bytes_max)
         arrival = draft.arrival
         assert arrival is not None
         try:

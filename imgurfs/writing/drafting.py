@@ -91,9 +91,12 @@ def begin(
     *,
     now: float,
     error: str = "",
+    is_here: bool = True,
     is_unlinked: bool = False,
 ) -> Begun:
     """Make a content ready to be changed, if nobody reads it: withdraw its upload.
+
+    One that the spool has lost (not ``is_here``) is to be made anew.
 
     A file that nobody has unlinked and that has no name is not the one its writer
     means: the name is gone on Imgur, or leads to another file (``drive_settle.found``).
@@ -106,7 +109,8 @@ def begin(
         # Higher than any that this file had before: a content's name is for ever.
         return Begun(Ground.IMAGE, max(int(now), FIRST_GENERATION))
     # The content of one that was sent may be in the content cache as well.
-    if row.state is DraftState.SENT or not stop_upload(c, row, now=now):
+    is_ours = is_here and row.state is not DraftState.SENT
+    if not is_ours or not stop_upload(c, row, now=now):
         return Begun(Ground.TAKEN, row.generation + 1)
     row = replace(row, state=DraftState.WRITING, error=error, changed_at=now)
     drafts.put(c, row)

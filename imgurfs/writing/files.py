@@ -231,6 +231,7 @@ class Files:
         if draft.has_bytes:
             return draft
         await self.release(draft)
+        draft.on_imgur()
         return None
 
     async def release(self, draft: OpenDraft) -> None:
@@ -292,9 +293,8 @@ class Files:
         try:
             if draft.file is not None:
                 return await self._spool.read(draft.file, offset, size_bytes)
-            assert draft.image is not None
             return await self._fetcher.read(
-                draft.image, offset, size_bytes, sequence=draft.sequence
+                draft.on_imgur(), offset, size_bytes, sequence=draft.sequence
             )
         finally:
             await self.release(draft)

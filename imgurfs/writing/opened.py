@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from typing import Final
 
 import trio
 
 from imgurfs.content.fetch import Sequence
 from imgurfs.content.spool import SpoolFile
-from imgurfs.errors import DeadlineError, ImgurfsError
+from imgurfs.errors import ContentGoneError, DeadlineError, ImgurfsError
 from imgurfs.model import Image, Inode
 from imgurfs.store.entries import Node
 from imgurfs.writing.arrival import Arrival
 from imgurfs.writing.drafting import NO_TIMES, Times
+
+GONE: Final = "the file was removed, and its bytes with it"
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +68,12 @@ class OpenDraft:
         if self.file is not None:
             return self.file.size_bytes
         return 0 if self.image is None else self.image.size_bytes
+
+    def on_imgur(self) -> Image:
+        """Return the image whose bytes the file has. Raises ContentGoneError."""
+        if self.image is None or not self.image.id:
+            raise ContentGoneError(GONE)
+        return self.image
 
     async def begin_writing(self, offset: int) -> None:
         """Wait for the lock, which somebody may hold who makes the file durable."""

@@ -9,7 +9,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from imgurfs.errors import AlreadyRunningError
+from imgurfs.errors import AlreadyRunningError, ContentGoneError
 from imgurfs.model import ROOT_INODE
 from imgurfs.store import drafts, edits, entries, meta, notices, outbox
 from imgurfs.store.drafts import DraftState
@@ -206,6 +206,56 @@ async def test_a_row_without_bytes_says_so(tmp_path: Path) -> None:
         row = desk.draft(inode)
         assert (row.state, row.error) == (DraftState.REFUSED, recovery.LOST)
         assert desk.uploads() == []
+
+
+async def test_a_file_without_bytes_can_be_copied_again(tmp_path: Path) -> None:
+    """Until then nobody reads or changes what is not there; the copy is uploaded."""
+    async with a_desk(tmp_path, NOTHING) as desk:
+        inode = await desk.put("red.png", RED)
+        desk.spool.path(desk.draft(inode).spool_name).unlink()
+    async with a_desk(tmp_path, NOTHING) as desk:
+        lost = desk.draft(inode)
+        with pytest.raises(ContentGoneError):
+            await desk.read(inode)
+        with pytest.raises(ContentGoneError):
+            await desk.edit(inode, BLUE)
+        with pytest.raises(ContentGoneError):
+            await desk.files.truncate(inode, 50)
+        held = await desk.files.open_for_writing(inode, truncate=False)
+        with pytest.raises(ContentGoneError):
+            await desk.files.read(held, 0, 10)
+        await desk.files.release(held)
+        assert desk.draft(inode) == lost
+        draft = await desk.files.open_for_writing(inode, truncate=True)
+        await desk.finish(draft, BLUE)
+        row = desk.draft(inode)
+        assert (row.state, row.error) == (DraftState.WAITING, "")
+        assert await desk.read(inode) == BLUE
+        assert len(desk.uploads()) == 1
+
+
+@pytest.mark.parametrize("is_truncated", [True, False])
+async def test_an_image_whose_change_was_lost_can_be_changed_again(
+    tmp_path: Path, *, is_truncated: bool
+) -> None:
+    """What Imgur has is shown, and is what a change begins with."""
+    config = connected.config(albums=0, images=1)
+    async with a_desk(tmp_path, config) as desk:
+        await listed(desk)
+        [node] = desk.images()
+        before = await desk.read(node.inode)
+        draft = await desk.files.open_for_writing(node.inode, truncate=True)
+        await desk.finish(draft, RED)
+        desk.spool.path(desk.draft(node.inode).spool_name).unlink()
+    async with a_desk(tmp_path, config) as desk:
+        assert desk.draft(node.inode).error == recovery.LOST
+        assert await desk.read(node.inode) == before
+        draft = await desk.files.open_for_writing(node.inode, truncate=is_truncated)
+        await desk.finish(draft, BLUE)
+        row = desk.draft(node.inode)
+        assert (row.state, row.error) == (DraftState.WAITING, "")
+        expected = BLUE if is_truncated else before + BLUE
+        assert await desk.read(node.inode) == expected
 
 
 async def test_a_content_that_lost_its_end_is_not_uploaded(tmp_path: Path) -> None:
