@@ -7,6 +7,7 @@ user. Whoever calls a method here holds the lock of the :class:`OpenDraft`, and 
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from functools import partial
 
@@ -66,17 +67,17 @@ class Contents:
             raise NotFoundError("the file does not exist any more")
         if node.kind is not NodeKind.IMAGE:
             raise IsDirectoryError("a directory has no content")
-        draft.image = node.image
-        row = node.draft
+        file, row = None, node.draft
         if row is not None:
-            try:
-                draft.file = await self._spool.open_file(row.spool_name)
-                draft.generation = row.generation
-            except FileNotFoundError:
-                # What was uploaded may just have become the content cache. What the
-                # spool has lost can be written anew.
-                pass
-        draft.is_loaded = True
+            # What was uploaded may just have become the content cache; what the spool
+            # has lost can be written anew.
+            with contextlib.suppress(FileNotFoundError):
+                file = await self._spool.open_file(row.spool_name)
+        if draft.file is not None:
+            draft.retired.append(draft.file)
+        if row is not None and file is not None:
+            draft.generation = row.generation
+        draft.image, draft.file, draft.is_loaded = node.image, file, True
 
     async def write(self, draft: OpenDraft, offset: int | None, data: bytes) -> None:
         """Take all of the bytes; ``offset`` None is the end of the file."""

@@ -136,6 +136,9 @@ class Files:
             except BaseException:
                 self._spool.close()
                 raise
+            # The other mount may have written to what is open here.
+            for draft in self._open.values():
+                draft.is_loaded = False
             self._is_recovered = True
         return True
 

@@ -9,7 +9,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from imgurfs.errors import AlreadyRunningError, ContentGoneError
+from imgurfs.errors import ContentGoneError
 from imgurfs.model import ROOT_INODE
 from imgurfs.store import drafts, edits, entries, meta, notices, outbox
 from imgurfs.store.drafts import DraftState
@@ -306,25 +306,6 @@ async def test_a_file_that_waits_for_no_job_gets_one(tmp_path: Path) -> None:
         [again] = desk.uploads()
         assert again.key == job.key
         assert desk.draft(inode).state is DraftState.WAITING
-
-
-async def test_only_one_mount_writes_and_the_next_takes_over(tmp_path: Path) -> None:
-    """The second reads what is there; it writes when the first has ended."""
-    async with a_desk(tmp_path, NOTHING) as one:
-        inode, draft = await one.files.create(ROOT_INODE, "red.png")
-        await one.files.write(draft, 0, RED)
-        await one.files.commit(draft)
-        async with a_desk(tmp_path, NOTHING) as two:
-            assert await two.read(inode) == RED
-            with pytest.raises(AlreadyRunningError):
-                await two.files.create(ROOT_INODE, "blue.png")
-            with pytest.raises(AlreadyRunningError):
-                await two.files.open_for_writing(inode, truncate=False)
-            await one.files.write(draft, 0, BLUE)
-            assert one.draft(inode).state is DraftState.WRITING
-            one.spool.close()
-            await two.put("blue.png", BLUE)
-            assert two.draft(inode).state is DraftState.REFUSED
 
 
 async def test_recovering_twice_changes_nothing(tmp_path: Path) -> None:
