@@ -59,6 +59,14 @@ class Times:
     atime_ns: int | None = None
     ctime_ns: int | None = None
 
+    def then(self, later: Times) -> Times:
+        """Return what these are after later ones were set."""
+        return Times(
+            self.mtime_ns if later.mtime_ns is None else later.mtime_ns,
+            self.atime_ns if later.atime_ns is None else later.atime_ns,
+            self.ctime_ns if later.ctime_ns is None else later.ctime_ns,
+        )
+
 
 #: Nothing has been said about the times.
 NO_TIMES: Final = Times()

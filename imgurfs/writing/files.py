@@ -352,20 +352,16 @@ class Files:
             if draft.is_dirty:
                 await self.contents.commit(draft)
 
-    def set_times(
-        self, inode: Inode, *, mtime_ns: int | None, atime_ns: int | None, now_ns: int
-    ) -> bool:
+    async def set_times(self, inode: Inode, times: Times) -> bool:
         """Set times with the next commit; False: nothing is to be committed."""
         draft = self._open.get(inode)
-        if draft is None or not draft.is_dirty or draft.lock.locked():
+        if draft is None:
             return False
-        old = draft.times
-        draft.times = Times(
-            mtime_ns=old.mtime_ns if mtime_ns is None else mtime_ns,
-            atime_ns=old.atime_ns if atime_ns is None else atime_ns,
-            ctime_ns=now_ns,
-        )
-        return True
+        # A commit that is under way writes the times that were.
+        async with draft.lock:
+            if draft.is_dirty:
+                draft.times = draft.times.then(times)
+            return draft.is_dirty
 
     # --- Inside ------------------------------------------------------------------
 

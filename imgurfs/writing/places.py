@@ -20,6 +20,7 @@ from imgurfs.store.database import Connection, Database
 from imgurfs.store.entries import NodeKind
 from imgurfs.writing import albums, checks, moves, texts
 from imgurfs.writing.checks import Edit
+from imgurfs.writing.drafting import Times
 from imgurfs.writing.files import Files
 from imgurfs.writing.judge import HEAD_BYTES
 from imgurfs.writing.moves import Look, Name, Seen, SeenChangedError
@@ -111,9 +112,8 @@ class Places:
     ) -> None:
         """Set what a program says the times are, in ns; None leaves one as it is."""
         now_ns = round(self._clock.now() * 1e9)
-        if not self._files.set_times(
-            inode, mtime_ns=mtime_ns, atime_ns=atime_ns, now_ns=now_ns
-        ):
+        times = Times(mtime_ns, atime_ns, now_ns)
+        if not await self._files.set_times(inode, times):
             await self._change(_touch, inode, mtime_ns=mtime_ns, atime_ns=atime_ns)
 
     async def set_text(

@@ -17,8 +17,10 @@ from imgurfs.errors import (
 from imgurfs.model import ROOT_INODE
 from imgurfs.store import drafts, edits, entries, outbox
 from imgurfs.store.drafts import DraftState
+from imgurfs.writing.drafting import Times
 from tests.support import connected
 from tests.support.pictures import small_picture
+from tests.support.placed import placed
 from tests.support.writing import Desk, a_desk
 
 RED, BLUE = small_picture("red"), small_picture("blue")
@@ -156,10 +158,27 @@ async def test_times_that_are_set_before_the_close_survive_it(desk: Desk) -> Non
     """cp -p sets them between its last write and its close."""
     inode, draft = await desk.files.create(ROOT_INODE, "red.png")
     await desk.files.write(draft, 0, RED)
-    assert desk.files.set_times(inode, mtime_ns=5 * NS, atime_ns=None, now_ns=9 * NS)
+    assert await desk.files.set_times(inode, Times(5 * NS, None, 9 * NS))
     await desk.files.commit(draft)
-    assert not desk.files.set_times(inode, mtime_ns=6 * NS, atime_ns=None, now_ns=1)
+    assert not await desk.files.set_times(inode, Times(6 * NS, None, 1))
     await desk.files.release(draft)
     node = entries.node(desk.db.reader, inode)
     assert node is not None
     assert (node.mtime_ns, node.ctime_ns) == (5 * NS, 9 * NS)
+
+
+async def test_times_that_are_set_while_another_handle_is_closed_survive_it(
+    tmp_path: Path,
+) -> None:
+    """W23: what a program sets after the last write is what the file has."""
+    async with placed(tmp_path) as d:
+        files = d.writer.files
+        inode, draft = await files.create(*d.at("red.png"))
+        await files.write(draft, 0, RED)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(files.commit, draft)
+            while not draft.lock.locked():
+                await trio.lowlevel.checkpoint()
+            await d.places.set_times(inode, mtime_ns=5 * NS)
+        await files.release(draft)
+        assert d.node("red.png").mtime_ns == 5 * NS
