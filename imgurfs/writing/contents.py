@@ -22,6 +22,7 @@ from imgurfs.errors import (
     ImgurfsError,
     IsDirectoryError,
     NotFoundError,
+    OutageError,
     SpoolFullError,
     UnavailableError,
 )
@@ -36,7 +37,7 @@ from imgurfs.writing.judge import HEAD_BYTES, size_problem
 from imgurfs.writing.opened import GONE, OpenDraft
 from imgurfs.writing.rows import Rows
 
-#: Starts an arrival in the background, holding the file meanwhile.
+#: Starts an arrival in the background, holding the file; OutageError: not any more.
 StartArrival = Callable[[OpenDraft, Arrival], None]
 
 
@@ -300,12 +301,15 @@ class Contents:
         image = draft.image
         if draft.arrival is None and not draft.has_bytes and image and image.id:
             generation = max(int(self._clock.now()), draft.generation + 1)
-            self._begin_arrival(draft, image, generation, None)
+            # Whoever has it open when the mount ends needs them no more.
+            with contextlib.suppress(OutageError):
+                self._begin_arrival(draft, image, generation, None)
 
     def _begin_arrival(
         self, draft: OpenDraft, image: Image, generation: int, bytes_max: int | None
     ) -> None:
-        draft.arrival = Arrival(
+        """Start to bring bytes. Raises OutageError when the mount ends."""
+        arrival = Arrival(
             fetcher=self._fetcher,
             spool=self._spool,
             inode=draft.inode,
@@ -313,7 +317,8 @@ class Contents:
             image=image,
             bytes_max=bytes_max,
         )
-        self._start_arrival(draft, draft.arrival)
+        self._start_arrival(draft, arrival)
+        draft.arrival = arrival
 
     async def _bring(
         self, draft: OpenDraft, generation: int, bytes_max: int | None

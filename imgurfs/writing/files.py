@@ -29,7 +29,7 @@ from imgurfs.config import MountConfig
 from imgurfs.content.fetch import Fetcher
 from imgurfs.content.spool import Spool, SpoolFile
 from imgurfs.crashpoints import reach
-from imgurfs.errors import AlreadyRunningError, ImgurfsError
+from imgurfs.errors import AlreadyRunningError, ImgurfsError, OutageError
 from imgurfs.model import Inode
 from imgurfs.store import drafts, entries
 from imgurfs.store.database import Connection, Database
@@ -388,7 +388,8 @@ class Files:
 
     def _start_arrival(self, draft: OpenDraft, arrival: Arrival) -> None:
         """Bring bytes behind the request that waits for them, and hold the file."""
-        assert self._nursery is not None, "Files.run is not running"
+        if self._nursery is None:
+            raise OutageError("the drive is being unmounted")
         draft.holders += 1
         self._nursery.start_soon(self._arrive, draft, arrival)
 

@@ -206,6 +206,27 @@ async def test_truncating_does_not_wait_for_bytes_that_are_on_their_way(
     assert desk.spooled() == [desk.draft(inode).spool_name]
 
 
+async def test_an_unmount_refuses_what_would_have_to_be_brought(
+    autojump_clock: MockClock, tmp_path: Path
+) -> None:
+    """R20: requests that come so late end, too; the image is as it was."""
+    async with a_desk(tmp_path, _account(), is_running=False) as desk:
+        await listed(desk)
+        node = _node(desk)
+        async with trio.open_nursery() as nursery:
+            await nursery.start(desk.files.run)
+            nursery.cancel_scope.cancel()
+        with trio.fail_after(limits.FUSE_DATA_DEADLINE_S):
+            with pytest.raises(ImgurfsError):
+                await desk.files.truncate(node.inode, node.size_bytes - 5)
+            draft = await desk.files.open_for_writing(node.inode, truncate=False)
+            await desk.db.write(lambda c: edits.drop_entry(c, ROOT_INODE, node.inode))
+            await desk.files.forget_unlinked(node.inode)
+            await desk.files.release(draft)
+        assert not desk.files.is_open(node.inode)
+        assert desk.spooled() == []
+
+
 async def test_many_writers_bring_an_image_once(
     autojump_clock: MockClock, desk: Desk
 ) -> None:
