@@ -245,6 +245,8 @@ class Spool:
 
     def close_file(self, file: SpoolFile) -> None:
         """Let go of a content; what is still collected is lost."""
+        if file.pending:
+            self._used_bytes -= max(0, file.size_bytes - os.fstat(file.fd).st_size)
         self._pending_bytes -= file.pending_bytes
         file.pending.clear()
         file.pending_bytes = 0

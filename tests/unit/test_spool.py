@@ -198,6 +198,18 @@ async def test_a_write_over_the_bound_is_refused_as_a_whole(spool: Spool) -> Non
     spool.close_file(file)
 
 
+async def test_what_was_collected_and_dropped_takes_no_room(spool: Spool) -> None:
+    """A content that nobody wants is closed before the disk was given its bytes."""
+    file = await spool.create("1.1")
+    await spool.write(file, 0, bytes(5000))
+    await spool.flush(file)
+    await spool.write(file, 4000, bytes(9000))
+    spool.close_file(file)
+    assert spool.used_bytes == 5000
+    await spool.remove("1.1")
+    assert spool.used_bytes == 0
+
+
 async def test_a_file_larger_than_the_spool_is_too_large_not_a_lack_of_room(
     spool: Spool,
 ) -> None:
