@@ -80,11 +80,13 @@ class Arrival:
     async def discard(self) -> None:
         """End it, and remove what it has brought and nobody took."""
         self._scope.cancel()
-        await self._done.wait()
-        file, self._file = self._file, None
-        if file is not None:
-            self._spool.close_file(file)
-            await self._spool.remove(file.name)
+        # Nobody else has it: who does this ends it, also when his own time is over.
+        with trio.CancelScope(shield=True):
+            await self._done.wait()
+            file, self._file = self._file, None
+            if file is not None:
+                self._spool.close_file(file)
+                await self._spool.remove(file.name)
 
     async def run(self) -> None:
         """Bring the bytes. Raises nothing but cancellation from outside."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
+from typing import ParamSpec, TypeVar
 
 import pytest
 import trio
@@ -12,6 +13,7 @@ from trio.testing import MockClock
 from imgurfs import limits
 from imgurfs.emulator.config import EmulatorConfig
 from imgurfs.errors import ContentGoneError, ImgurfsError
+from imgurfs.executor import InlineExecutor, ThreadLane
 from imgurfs.model import ROOT_INODE, Image
 from imgurfs.store import drafts, edits, entries
 from imgurfs.store.database import Connection
@@ -21,6 +23,9 @@ from imgurfs.writing import drafting
 from tests.support import connected
 from tests.support.pictures import small_picture
 from tests.support.writing import Desk, a_desk, listed
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 CDN_HOST = "i.imgur.test"
 RED = small_picture("red")
@@ -204,6 +209,43 @@ async def test_truncating_does_not_wait_for_bytes_that_are_on_their_way(
         await desk.finish(draft, RED)
     assert await desk.read(inode) == RED
     assert desk.spooled() == [desk.draft(inode).spool_name]
+
+
+class LateCommits(InlineExecutor):
+    """Has transactions end when the request's time is over."""
+
+    def __init__(self) -> None:
+        self.scope = trio.CancelScope()
+
+    async def run(
+        self, lane: ThreadLane, fn: Callable[P, T], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """Run the function."""
+        if lane is ThreadLane.WRITER:
+            self.scope.cancel()
+        return await super().run(lane, fn, *args, **kwargs)
+
+
+async def test_bytes_that_nobody_needs_are_removed_when_time_is_over(
+    autojump_clock: MockClock, tmp_path: Path
+) -> None:
+    """They came for a request that gave up; another one empties the file, too late."""
+    executor = LateCommits()
+    async with a_desk(tmp_path, _account(), executor=executor) as desk:
+        await listed(desk)
+        inode = _node(desk).inode
+        desk.side.transport.latency_s = 40.0
+        draft = await desk.files.open_for_writing(inode, truncate=False)
+        with trio.move_on_after(limits.FUSE_DATA_DEADLINE_S):
+            await desk.files.write(draft, 10, b"x")
+        await trio.sleep(600)
+        assert len(desk.spooled()) == 1
+        with trio.CancelScope() as executor.scope:
+            await desk.files.truncate(inode, 0)
+        assert executor.scope.cancelled_caught
+        await desk.files.release(draft)
+        assert desk.spooled() == []
+        assert desk.spool.used_bytes == 0
 
 
 async def test_an_unmount_refuses_what_would_have_to_be_brought(
