@@ -19,6 +19,7 @@ from imgurfs.errors import ForbiddenError, ImgurfsError, NotFoundError
 from imgurfs.executor import ThreadLane
 from imgurfs.jobs import content, disk, drive, drive_settle, queueing, settle
 from imgurfs.jobs.disk import Examined
+from imgurfs.jobs.presence import Presence
 from imgurfs.jobs.queueing import Sent, UploadPayload
 from imgurfs.jobs.sending import Sender
 from imgurfs.jobs.steps import Later, Ready, Resolved, Step, Tools, Write
@@ -64,6 +65,9 @@ class DriveUploads:
         self._delete_grace_s = tools.delete_grace_s
         self._is_title = tools.is_name_title
         self._sender = sender
+        self._presence = Presence(
+            tools.account, reader=tools.db.reader, clock=tools.clock
+        )
 
     async def prepare(self, job: Job, payload: UploadPayload) -> Step:
         """Return what is to be done. Raises RemoteError."""
@@ -84,10 +88,13 @@ class DriveUploads:
                 reason,
             )
         await self._compare_cached(Inode(payload.inode), seen)
-        # Nothing is awaited from here on: no other job comes in between.
-        return self._not_now(job, payload) or self._step(
-            _Candidate(job, payload, path, seen)
-        )
+        candidate = _Candidate(job, payload, path, seen)
+        while True:
+            # Nothing is awaited after the last time: no other job comes in between.
+            step = self._not_now(job, payload) or self._step(candidate)
+            if not isinstance(step, str):
+                return step
+            await self._presence.ask(step)
 
     def _not_now(self, job: Job, payload: UploadPayload) -> Step | None:
         """Return what keeps a content from being sent; None: nothing does."""
@@ -139,8 +146,11 @@ class DriveUploads:
             if digest == seen.digest and other == inode:
                 return
 
-    def _step(self, candidate: _Candidate) -> Step:
-        """Say whether to send."""
+    def _step(self, candidate: _Candidate) -> Step | ImageId:
+        """Say whether to send, or which image must be asked for first.
+
+        The bytes are given up when the file's names lead to an image.
+        """
         job, payload = candidate.job, candidate.payload
         reader, digest = self._db.reader, candidate.seen.digest
         marker = self._sender.marker(digest)
@@ -156,7 +166,11 @@ class DriveUploads:
             )
         for known in content.candidates(reader, digest):
             if drive_settle.fitting(reader, candidate.inode, known) is not None:
-                return self._found(candidate, known)
+                is_there = self._presence.of(known)
+                if is_there is None:
+                    return known
+                if is_there:
+                    return self._found(candidate, known)
         self._sender.begin(job, marker)
         return self._ready(candidate, marker)
 

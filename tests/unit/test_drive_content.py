@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
+import httpx
 import pytest
+import trio
 from trio.testing import MockClock
 
 from imgurfs.jobs import queueing
@@ -63,6 +66,57 @@ async def test_a_copy_within_the_account_is_an_album_add(
         assert d.node("A/x.png").inode == d.node("B/x.png").inode
         assert d.node("B/x.png").links == 2
         assert list((d.state_dir / "spool").glob("[0-9]*")) == []
+
+
+async def test_what_was_deleted_on_the_web_does_not_stand_in_for_a_copy(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    """W11: no content is given up for an image that was only listed."""
+    async with drive(tmp_path) as d:
+        await d.account("A/", "B/")
+        for path in ("x.png", "A/x.png"):
+            await d.write(path, small_picture(path))
+        await d.drain()
+        for path in ("x.png", "A/x.png"):
+            await d.there.api.delete_image(d.image(path), Lane.FRESH)
+        await trio.sleep(10)
+        await d.write("A/copy.png", small_picture("x.png"))
+        await d.write("B/copy.png", small_picture("A/x.png"))
+        await d.drain()
+        there = {one.id for one in d.images()}
+        assert there == {d.image("A/copy.png"), d.image("B/copy.png")}
+        await d.refresh()
+
+
+@pytest.mark.parametrize("album", ["A", ""])
+async def test_copying_an_album_asks_once_whether_its_images_are_there(
+    tmp_path: Path, autojump_clock: MockClock, album: str
+) -> None:
+    """W11: one call for all that is copied from an album, one for any other image."""
+    names = [f"{number}.png" for number in range(5)]
+    async with drive(tmp_path) as d:
+        await d.account("A/", "B/")
+        for name in names:
+            await d.write(f"A/{name}", small_picture(name))
+        await d.drain()
+        if not album:
+            for name in names:
+                await d.remove(f"A/{name}")
+        requests = d.there.transport.requests
+        before = len(requests)
+        for name in names:
+            await d.write(f"B/{name}", small_picture(name))
+        await d.drain()
+        assert uploads(d) == 5
+        asked = [
+            httpx.URL(url).path
+            for method, url in requests[before:]
+            if method == "GET" and re.search("/3/(image|album)/", url)
+        ]
+        about = f"/3/album/{d.album_id('A')}" if album else "/3/image/"
+        assert len([one for one in asked if one.startswith(about)]) == (
+            1 if album else 5
+        )
 
 
 async def test_an_image_from_elsewhere_is_recognised_when_it_was_read_here(
