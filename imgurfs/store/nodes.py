@@ -112,6 +112,8 @@ _ALBUM_FIELDS = slice(7, 17)
 #: Of gone_at and title_held_until: Imgur has not said yes yet.
 PENDING = math.inf
 _LAST_COOKIE = (1 << 63) - 1
+#: How often a name is looked for that leads to nothing.
+_READS = 3
 _NO_DRAFTS: Mapping[Inode, Draft] = MappingProxyType({})
 _NS_PER_S = 1_000_000_000
 
@@ -213,17 +215,15 @@ def node(c: Connection, inode: Inode) -> Node | None:
 
 def child(c: Connection, parent: Inode, name: str) -> Entry | None:
     """Return the entry called ``name`` in the directory, None when there is none."""
-    rows = fetch(
-        c,
-        "SELECT cookie, inode FROM entry WHERE parent = ? AND name = ?",
-        [parent, name],
-    )
-    if not rows:
-        return None
-    cookie, inode = rows[0]
-    found = node(c, inode)
-    assert found is not None, "an entry refers to a node that exists"
-    return Entry(cookie, parent, name, found)
+    sql = "SELECT cookie, inode FROM entry WHERE parent = ? AND name = ?"
+    # Who only reads has no transaction: the node may go before it is read, and then
+    # the name has gone with it, or leads to another one.
+    for _ in range(_READS):
+        for cookie, inode in fetch(c, sql, [parent, name]):
+            found = node(c, inode)
+            if found is not None:
+                return Entry(cookie, parent, name, found)
+    return None
 
 
 def children(

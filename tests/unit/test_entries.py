@@ -41,6 +41,30 @@ def test_the_root_is_there_from_the_start(db: Database) -> None:
     assert (root.kind, root.links, root.listed_at) == (NodeKind.ROOT, 2, None)
 
 
+@pytest.mark.parametrize("is_replaced", [False, True])
+def test_a_name_that_is_asked_for_while_its_file_goes(
+    db: Database, *, is_replaced: bool
+) -> None:
+    """The answer is what was before or is after, also of a name that is taken over."""
+    one = db.write_blocking(lambda c: entries.put_image(c, image(1), now=7.0))
+    two = db.write_blocking(lambda c: entries.put_image(c, image(2), now=7.0))
+    db.write_blocking(lambda c: _link(c, ROOT_INODE, one, "x"))
+
+    def change(c: Connection) -> None:
+        entries.remove(c, one)
+        if is_replaced:
+            _link(c, ROOT_INODE, two, "x")
+
+    def between(statement: str) -> None:
+        if "FROM entry WHERE parent" not in statement:
+            db.reader.set_trace_callback(None)
+            db.write_blocking(change)
+
+    db.reader.set_trace_callback(between)
+    found = entries.child(db.reader, ROOT_INODE, "x")
+    assert (found and found.node.inode) == (two if is_replaced else None)
+
+
 def test_records_come_back_as_they_were_put(db: Database) -> None:
     """Every field of an image and of an album survives the store."""
     one = image(
