@@ -171,8 +171,12 @@ class DriveUploads:
                     return known
                 if is_there:
                     return self._found(candidate, known)
+        names = entries.entries_of(reader, candidate.inode)
+        if not names:
+            # They were there a moment ago: another thread writes between two reads.
+            return Later(limits.SETTLE_S, "its names are being changed", is_usual=True)
         self._sender.begin(job, marker)
-        return self._ready(candidate, marker)
+        return self._ready(candidate, marker, shown_as=names[0][1])
 
     def _found(self, candidate: _Candidate, known: ImageId) -> Resolved:
         job, payload = candidate.job, candidate.payload
@@ -189,10 +193,9 @@ class DriveUploads:
             f"the content is image {known} already",
         )
 
-    def _ready(self, candidate: _Candidate, marker: Marker) -> Ready:
+    def _ready(self, candidate: _Candidate, marker: Marker, shown_as: str) -> Ready:
         job, seen, reader = candidate.job, candidate.seen, self._db.reader
         album = next(iter(drive.homes(reader, candidate.inode).albums), None)
-        shown_as = entries.entries_of(reader, candidate.inode)[0][1]
         node = entries.node(reader, candidate.inode)
         sent = msgspec.structs.replace(
             candidate.payload,

@@ -13,8 +13,8 @@ from imgurfs.errors import UserError
 from imgurfs.jobs import queueing
 from imgurfs.jobs.sweep import sweep
 from imgurfs.marker import DEVICE_ID_BYTES, device_part
-from imgurfs.model import Lane
-from imgurfs.store import outbox, outbox_lists
+from imgurfs.model import ROOT_INODE, Lane
+from imgurfs.store import edits, outbox, outbox_lists
 from imgurfs.store.drafts import DraftState
 from imgurfs.store.outbox import Job, JobState
 from tests.support.phases import (
@@ -216,6 +216,28 @@ async def test_what_was_rejected_is_forgotten_with_the_file(
         assert len(outbox_lists.rejected(d.db.reader)) == 1
         await d.remove("x.png")
         assert outbox_lists.rejected(d.db.reader) == []
+
+
+async def test_a_file_that_is_removed_at_the_last_moment_is_not_sent(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    """W3: the drainer goes on, and finds out that nobody wants the file any more."""
+    async with drive(tmp_path) as d:
+        inode = await d.write("x.png")
+        reader = d.db.reader
+
+        def remove(statement: str) -> None:
+            # What is asked when it was seen that the file has a name.
+            if "FROM job WHERE marker = " not in statement:
+                return
+            reader.set_trace_callback(None)
+            d.db.write_blocking(lambda c: edits.drop_entry(c, ROOT_INODE, inode))
+
+        reader.set_trace_callback(remove)
+        await d.drain()
+        await d.writer.files.forget_unlinked(inode)
+        assert uploads(d) == 0
+        assert d.kinds() == []
 
 
 async def test_a_deletion_imgur_refuses_shows_the_image_again(
