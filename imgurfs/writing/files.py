@@ -270,10 +270,7 @@ class Files:
         await self.forget_unlinked(draft.inode)
 
     async def forget_unlinked(self, inode: Inode) -> None:
-        """Forget a file that has no name any more, unless somebody holds it.
-
-        To be called when a program has taken a name away.
-        """
+        """When a name was taken away: forget a file without any, unless it is held."""
         node = entries.node(self._rows.reader, inode)
         if node is not None and node.links:
             return
@@ -285,8 +282,10 @@ class Files:
         if node is not None and node.image is not None and node.image.id:
             self._fetcher.bring(node.image)
         if draft is None and node is not None and node.draft is not None:
-            now = self._clock.now()
-            await self._rows.write(lambda c: drafting.drop_unlinked(c, inode, now=now))
+            drop = partial(drafting.drop_unlinked, inode=inode, now=self._clock.now())
+            # The name is gone already; nobody would come back for the rest.
+            with trio.CancelScope(shield=True):
+                await self._rows.write(drop)
 
     # --- Bytes -------------------------------------------------------------------
 

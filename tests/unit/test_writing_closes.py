@@ -182,3 +182,14 @@ async def test_times_that_are_set_while_another_handle_is_closed_survive_it(
             await d.places.set_times(inode, mtime_ns=5 * NS)
         await files.release(draft)
         assert d.node("red.png").mtime_ns == 5 * NS
+
+
+async def test_a_removed_file_is_forgotten_also_when_time_is_over(desk: Desk) -> None:
+    """The name is gone already: neither row, job nor bytes wait for the next mount."""
+    inode = await desk.put("red.png", RED)
+    await desk.db.write(lambda c: edits.drop_entry(c, ROOT_INODE, inode))
+    with trio.CancelScope() as scope:
+        scope.cancel()
+        await desk.files.forget_unlinked(inode)
+    assert entries.node(desk.db.reader, inode) is None
+    assert desk.uploads() == []
