@@ -12,7 +12,7 @@ from dataclasses import replace
 
 import msgspec
 
-from imgurfs.jobs import content, drive, drive_texts, queueing
+from imgurfs.jobs import content, drive, drive_texts, placing, queueing
 from imgurfs.jobs.queueing import (
     DRIVE,
     CreateAlbumPayload,
@@ -177,6 +177,7 @@ def found(
     if image is None or draft is None or node is None or node.image is None:
         outbox.requeue(c, job.id, not_before=now, error="", is_counted=False)
         return
+    placing.keep_without_files(c, known, now=now)
     queueing.cancel_delete(c, known, now=now)
     drive.take_over_times(c, node, image)
     if image.is_hidden:

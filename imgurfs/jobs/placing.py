@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from imgurfs.jobs import queueing
-from imgurfs.jobs.queueing import CreateAlbumPayload
+from imgurfs.jobs.queueing import CreateAlbumPayload, DeleteImagePayload
 from imgurfs.model import AlbumId, ImageId
 from imgurfs.store import entries, membership, notices, outbox, synced
 from imgurfs.store.database import Connection, Database
@@ -85,6 +85,20 @@ def forget_files(
         assert file is not None
         synced.forget_file(c, folder, path, image_id)
         displace(c, folder, file.directory, image_id, now=now)
+
+
+def keep_without_files(c: Connection, image_id: ImageId, *, now: float) -> None:
+    """Forget the files that an image waits to be deleted with.
+
+    It is wanted without them, and the next look at their folder would ask for its
+    deletion again.
+    """
+    job = outbox.by_key(c, queueing.delete_key(image_id))
+    if job is None:
+        return
+    folder = queueing.decode(job, DeleteImagePayload).folder
+    files = [one for one in synced.paths_of(c, image_id) if one[0] == folder]
+    forget_files(c, image_id, files, now=now)
 
 
 async def adopt_album(

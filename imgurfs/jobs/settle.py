@@ -84,7 +84,7 @@ def bind(
         return
     reason = f"the content is image {record.image_id} already"
     if payload.folder == queueing.BY_HAND:
-        _keep_without_files(c, record.image_id, now=now)
+        placing.keep_without_files(c, record.image_id, now=now)
     bind_file(
         c,
         payload.folder,
@@ -374,20 +374,6 @@ def keep_image(
     outbox.cancel(
         c, job.id, now=now, reason="the image is in another album as well and is kept"
     )
-
-
-def _keep_without_files(c: Connection, image_id: ImageId, *, now: float) -> None:
-    """Forget the files that an image waits to be deleted with.
-
-    It is wanted without them, and the next look at their folder would ask for its
-    deletion again.
-    """
-    job = outbox.by_key(c, queueing.delete_key(image_id))
-    if job is None:
-        return
-    folder = queueing.decode(job, DeleteImagePayload).folder
-    files = [one for one in synced.paths_of(c, image_id) if one[0] == folder]
-    placing.forget_files(c, image_id, files, now=now)
 
 
 def _result(**ids: str) -> str:

@@ -59,7 +59,7 @@ async def test_a_removed_picture_that_may_be_deleted_is_uploaded_again(
         assert bytes_of(d, d.image("again.png")) == small_picture("x.png")
 
 
-async def deleted_by_folder(d: Placed) -> ImageId:
+async def deleted_by_folder(d: Placed, *, grace_s: float = 0.0) -> ImageId:
     """Let a picture in album A be a watched folder's as well, which deletes it."""
     await d.write("A/x.png", small_picture("x"))
     await d.drain()
@@ -82,7 +82,9 @@ async def deleted_by_folder(d: Placed) -> ImageId:
     (root / "x.png").unlink()
     delete = DeleteImagePayload(payload.folder, image)
     now = d.there.clock.now()
-    await d.db.write(lambda c: queueing.queue_delete(c, delete, now=now, grace_s=0.0))
+    await d.db.write(
+        lambda c: queueing.queue_delete(c, delete, now=now, grace_s=grace_s)
+    )
     return image
 
 
@@ -99,6 +101,29 @@ async def test_a_copy_of_a_folders_picture_that_may_be_deleted_is_uploaded(
         await d.drain(LONG_S)
         assert d.names("A") == []
         assert [one.id for one in d.images()] == [d.image("B/copy.png")]
+
+
+async def test_a_copy_outlives_the_folders_picture(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    """S22: A picture that waits to be deleted with a folder's file is wanted without
+    it once there is a copy on the drive: no look asks for its deletion again, although
+    the copy is in an album that the folder stands for.
+    """
+    async with drive(tmp_path) as d:
+        await d.account("A/", "B/")
+        image = await deleted_by_folder(d, grace_s=_PAUSE_S)
+        album = d.node("B").album
+        assert album is not None
+        folder = synced.FolderId(1)
+        await d.db.write(
+            lambda c: synced.put_directory(c, folder, b"B", album.id, title="B")
+        )
+        await d.write("B/copy.png", small_picture("x"))
+        await d.drain(LONG_S)
+        assert synced.paths_of(d.db.reader, image) == []
+        assert d.names("A") == []
+        assert [one.id for one in d.images()] == [image] == [d.image("B/copy.png")]
 
 
 async def test_a_file_written_over_with_what_it_was_outlives_its_image(
