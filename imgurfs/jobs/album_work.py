@@ -89,12 +89,7 @@ class AlbumWorker:
         Raises RemoteError.
         """
         reader, album_id = self._db.reader, payload.album_id
-        there = await self._there_already(album_id)
-        if there:
-            return Resolved(
-                lambda c: self._note_there(c, job, album_id, there),
-                "images are in the album already",
-            )
+        await self._list_first(album_id)
         rows = membership.of_album(reader, album_id)
         adds = [m for m in rows if m.state is Place.ADDING]
         wanted = [m for m in rows if m.state is Place.REMOVING]
@@ -125,29 +120,12 @@ class AlbumWorker:
         )
         return self._ready_members(job, album_id, calls[0], rows)
 
-    async def _there_already(self, album_id: AlbumId) -> list[ImageId]:
-        """Return what is to be added and was there before; lists an unlisted album."""
-        reader = self._db.reader
-        node = entries.node_of_album(reader, album_id)
+    async def _list_first(self, album_id: AlbumId) -> None:
+        """List an album that never was: what is to be added may be in it already."""
+        node = entries.node_of_album(self._db.reader, album_id)
         if node is not None and node.listed_at is None:
             with contextlib.suppress(NotFoundError, ForbiddenError):
                 await self._account.list_album(album_id)
-        if node is None:
-            return []
-        members = entries.members(reader, node.inode)
-        return [
-            m.image_id
-            for m in membership.of_album(reader, album_id)
-            if m.state is Place.ADDING and not m.tries and m.image_id in members
-        ]
-
-    def _note_there(
-        self, c: Connection, job: Job, album_id: AlbumId, there: list[ImageId]
-    ) -> None:
-        now = self._clock.now()
-        membership.there(c, album_id, there, now=now)
-        queueing.queue_verify(c, album_id, now=now)
-        outbox.requeue(c, job.id, not_before=now, error="", is_counted=False)
 
     def _ready_members(
         self,

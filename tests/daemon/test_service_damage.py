@@ -71,6 +71,15 @@ def uploads(s: Served) -> int:
     )
 
 
+def changes(s: Served) -> list[str]:
+    """Return which changes were asked for."""
+    return [
+        f"{method} {url}"
+        for method, url in s.transports["default"].requests
+        if method != "GET" and "/oauth2/" not in url
+    ]
+
+
 @pytest.mark.parametrize("harm", [lose, scribble, blank])
 async def test_a_lost_state_is_rebuilt_without_an_upload(
     tmp_path: Path,
@@ -83,12 +92,13 @@ async def test_a_lost_state_is_rebuilt_without_an_upload(
         await mirrored(s)
         assert uploads(s) == 6
         albums = dict(s.emulators["default"].world.albums)
+        asked = changes(s)
         harm(paths.account_paths("default").state_db)
         s.services.clear()
         async with s.running():
             await well(s)
             told = notices.everything(s.services["default"].db.reader)
-        assert uploads(s) == 6
+        assert changes(s) == asked
         assert s.emulators["default"].world.albums.keys() == albums.keys()
         assert ("damaged" in told) == (harm is not lose)
         if harm is lose:
