@@ -73,7 +73,7 @@ class _Writer:
         self._now = now
         self._grace_s = grace_s
         self._dedupe = dedupe
-        self._forgotten: list[tuple[bytes | None, ImageId]] = []
+        self._forgotten: list[tuple[SyncedFile, planner.Forget]] = []
 
     def apply(self, action: Action) -> None:
         """Write what one action says."""
@@ -183,29 +183,36 @@ class _Writer:
         placing.displace(c, folder, action.from_directory, image_id, now=self._now)
 
     def _forget(self, action: planner.Forget) -> None:
-        c, folder = self._c, self._folder
-        known = synced.file(c, folder, action.path)
-        synced.forget_file(c, folder, action.path, action.image_id)
+        known = synced.file(self._c, self._folder, action.path)
+        synced.forget_file(self._c, self._folder, action.path, action.image_id)
         if known is None:
             return
-        if action.leaves_album:
-            placing.displace(c, folder, known.directory, action.image_id, now=self._now)
         if action.deletes_last and known.image_id == action.image_id:
-            self._forgotten.append((known.directory, action.image_id))
+            self._forgotten.append((known, action))
+        else:
+            self._leave_album(known, action)
+
+    def _leave_album(self, known: SyncedFile, action: planner.Forget) -> None:
+        if action.leaves_album:
+            c, folder, image_id = self._c, self._folder, action.image_id
+            placing.displace(c, folder, known.directory, image_id, now=self._now)
 
     def finish(self) -> None:
         """Let images go that were kept for files which have ended since the look.
 
-        Those of another folder were forgotten for the sake of these, perhaps.
+        Those of another folder were forgotten for the sake of these, perhaps. Until it
+        happens the file is known as it is of any deletion: the guard counts it, and it
+        is looked for once more.
         """
-        for directory, image_id in self._forgotten:
-            if synced.paths_of(self._c, image_id):
+        for known, action in self._forgotten:
+            if synced.paths_of(self._c, known.image_id):
+                self._leave_album(known, action)
                 continue
-            payload = DeleteImagePayload(self._folder, image_id)
-            queueing.queue_delete(
-                self._c, payload, now=self._now, grace_s=self._grace_s
-            )
-            placing.displace(self._c, self._folder, directory, image_id, now=self._now)
+            if synced.file(self._c, self._folder, known.path) is None:
+                synced.put_file(self._c, self._folder, known)
+            else:
+                self._leave_album(known, action)
+            self._delete(planner.DeleteImage(known.path, known.image_id, action.reason))
 
     def _delete(self, action: planner.DeleteImage) -> None:
         payload = DeleteImagePayload(self._folder, action.image_id)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
 from functools import partial
 from pathlib import Path
 
 import pytest
 import trio
 
-from imgurfs.jobs import disk, queueing, settle
+from imgurfs.jobs import disk, guard, queueing, settle
 from imgurfs.jobs.queueing import (
     CreateAlbumPayload,
     DeleteImagePayload,
@@ -140,7 +141,7 @@ async def test_an_upload_ends_before_what_was_seen_is_written(tmp_path: Path) ->
         assert _delete_of(rig, old) is None
         await rig.db.write(partial(_arrive, rig, job))
         await rig.carry_out(look)
-        assert rig.rows().keys() == {b"p.png", b"new.png"}
+        assert rig.rows().keys() == {b"p.png", b"q.png", b"new.png"}
         delete = _delete_of(rig, old)
         assert delete is not None
         assert queueing.decode(delete, DeleteImagePayload).folder == rig.folder()
@@ -269,3 +270,28 @@ async def test_an_album_comes_to_be_before_a_rename_is_written(tmp_path: Path) -
         assert rig.rows() == before
         assert "RenameAlbum" not in await rig.sync()
         assert {row.directory for row in rig.rows().values()} == {b"new"}
+
+
+async def test_an_album_that_goes_from_two_folders_at_once_is_held(
+    tmp_path: Path,
+) -> None:
+    """S21: The guard counts what the second folder deletes like any other deletion."""
+    with rig_in(tmp_path) as one:
+        (tmp_path / "other").mkdir()
+        other = Rig(tmp_path / "other", one.db, images=100)
+        for rig in (one, other):
+            for number in range(12):
+                rig.write(f"trip/{number}.png", str(number))
+            rig.write("rest.png", str(rig.root))
+            await rig.sync()
+            await rig.sync()
+        for rig in (one, other):
+            shutil.rmtree(rig.root / "trip")
+        looks = [await one.looker.look(), await other.looker.look()]
+        await one.carry_out(looks[0])
+        await other.carry_out(looks[1])
+        held = await one.db.write(lambda c: guard.review(c, now=0.0))
+        assert held is not None
+        assert held.count == 12
+        paths = [path for path in other.rows() if path.startswith(b"trip/")]
+        assert len(paths) == 12, "each is looked for once more before it is deleted"
