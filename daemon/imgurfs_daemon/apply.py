@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from imgurfs.jobs import placing, queueing, settle
+from imgurfs.jobs import guard, placing, queueing, settle
 from imgurfs.jobs.queueing import (
     DeleteImagePayload,
     UpdateAlbumPayload,
@@ -52,6 +52,15 @@ def apply(
         writer.apply(action)
     writer.finish()
     return folder
+
+
+def keep_images(c: Connection, path: bytes, *, now: float) -> None:
+    """Withdraw the deletions of a folder that keeps, by now, what is gone from it."""
+    folder = synced.folder_at(c, path)
+    for job in outbox.unfinished(c, kind=queueing.DELETE_IMAGE):
+        payload = queueing.decode(job, DeleteImagePayload)
+        if folder is not None and payload.folder == folder.id:
+            guard.withdraw(c, job, now=now, reason="the folder keeps images")
 
 
 class _Writer:

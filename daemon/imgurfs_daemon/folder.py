@@ -227,6 +227,9 @@ class FolderSync:
         return True
 
     async def _sync(self, scope: frozenset[bytes] | None) -> Look:
+        if scope is None and not self._policy.mirrors_deletes:
+            now = self._clock.now()
+            await self._db.write(partial(apply.keep_images, path=self.path, now=now))
         look = await self._looker.look(scope)
         await self._tell_problems(look.snapshot)
         root = look.snapshot.root

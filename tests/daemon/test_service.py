@@ -242,6 +242,28 @@ async def test_reloading_while_an_account_starts_again(
             assert s.opened.count("second") == 2
 
 
+async def test_a_folder_that_keeps_images_withdraws_its_deletions(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock
+) -> None:
+    """S22: Those that wait out their grace were wanted by the settings as they were."""
+    async with served(tmp_path, monkeypatch.setenv) as s:
+        s.text = "[sync]\ndelete_grace_s = 300.0\n"
+        s.add_account("default")
+        folder = s.add_folder("one")
+        put(folder, "a", "b")
+        async with s.running() as supervisor:
+            await s.until(lambda: s.holds("default", "a", "b"))
+            reader = s.services["default"].db.reader
+            (folder / "a.png").unlink()
+            await s.until(
+                lambda: bool(outbox.unfinished(reader, kind=queueing.DELETE_IMAGE))
+            )
+            s.text += 'deletes = "keep"\n'
+            await supervisor.reload()
+            await trio.sleep(2 * limits.RESCAN_INTERVAL_S)
+            assert s.holds("default", "a", "b")
+
+
 async def test_changed_settings_are_used(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock
 ) -> None:
