@@ -133,6 +133,8 @@ class Resolver:
         is_proven = job.looks + 1 >= _LOOKS_NEEDED
 
         def write(c: Connection) -> bool:
+            if not _is_as_looked_for(c, job):
+                return False
             if not is_proven:
                 outbox.looked(c, job.id, look_at=now + self._pause_s)
                 return False
@@ -140,11 +142,12 @@ class Resolver:
                 c, job.id, now=now, reason="it did not happen; it is sent again"
             )
 
-        if is_proven:
+        is_sent_again = await self._db.write(write)
+        if is_sent_again:
             log.info(
                 "not found: %s is sent again", drive_names.what(self._db.reader, job)
             )
-        return await self._db.write(write)
+        return is_sent_again
 
     # --- Albums -------------------------------------------------------------------
 
@@ -225,7 +228,8 @@ class Resolver:
 
         def write(c: Connection) -> None:
             for job in jobs:
-                outbox.looked(c, job.id, look_at=look_at, error=text)
+                if _is_as_looked_for(c, job):
+                    outbox.looked(c, job.id, look_at=look_at, error=text)
 
         await self._db.write(write)
 
@@ -280,6 +284,18 @@ def _is_unknown(c: Connection, job: Job) -> bool:
     """Whether nobody else (the user) has resolved the job meanwhile."""
     current = outbox.job(c, job.id)
     return current is not None and current.state is JobState.UNKNOWN
+
+
+def _is_as_looked_for(c: Connection, job: Job) -> bool:
+    """Whether a job's outcome is unknown still, and of the attempt looked for.
+
+    What a look did not find says nothing of an attempt that was made meanwhile.
+    """
+    current = outbox.job(c, job.id)
+    return current is not None and (
+        (current.state, current.sent_at, current.looks)
+        == (JobState.UNKNOWN, job.sent_at, job.looks)
+    )
 
 
 def _began_at(job: Job) -> float:

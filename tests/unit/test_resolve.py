@@ -5,9 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
+import trio
 from trio.testing import MockClock
 
-from imgurfs.errors import OutageError, OutcomeUnknownError
+from imgurfs import control
+from imgurfs.errors import OutageError, OutcomeUnknownError, RejectedError
 from imgurfs.jobs import queueing
 from imgurfs.jobs.sweep import sweep
 from imgurfs.marker import DEVICE_ID_BYTES, device_part, make_marker, parse_marker
@@ -64,6 +67,40 @@ async def test_what_did_not_happen_is_sent_again_after_two_looks(
         assert (len(uploads(b)), b.albums.looks) == (2, 2)
         (image,) = b.imgur.images.values()
         assert str(parse_marker(image.name)) == marker
+
+
+@pytest.mark.parametrize("is_resent", [True, False])
+async def test_a_look_that_was_overtaken_proves_nothing(
+    tmp_path: Path, autojump_clock: MockClock, is_resent: bool
+) -> None:
+    """S10: What a look in the air did not find says nothing of an attempt that the
+    user asked for meanwhile: it has its own quarantine, and what it made is found. A
+    job that was given up meanwhile stays so.
+    """
+    async with bench(tmp_path) as b:
+        b.write_file("a.gif")
+        await b.queue("a.gif")
+        b.imgur.failures = [OutcomeUnknownError("cut")]
+        read = b.albums.newest
+
+        async def newest(*, since: float) -> list[Image]:
+            found = await read(since=since)
+            if b.albums.looks == 2:
+                (job,) = outbox.unfinished(b.db.reader)
+                b.imgur.lost_answers = int(is_resent)
+                b.imgur.failures = [] if is_resent else [RejectedError("no")]
+                await b.db.write(
+                    lambda c: control.did_not_happen(c, job.id, now=b.clock.now())
+                )
+                await trio.sleep(20.0)
+                assert len(uploads(b)) == 2
+            return found
+
+        b.albums.newest = newest  # type: ignore[method-assign]
+        await drain_for(b, 900)
+        assert len(uploads(b)) == 2
+        assert len(b.imgur.images) == is_resent
+        assert list(b.states().values()) == ["done" if is_resent else "dead"]
 
 
 async def test_one_reading_resolves_all(
