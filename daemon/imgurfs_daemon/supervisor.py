@@ -230,8 +230,6 @@ class Supervisor:
             if reason is None:
                 raise
             return reason
-        finally:
-            account.daemon = None
         return None
 
     def _end_if_none_is_left(self) -> None:
@@ -334,14 +332,18 @@ def _status(account: _Account) -> str:
 async def _serve_with(services: Services, account: _Account) -> None:
     used = account.settings
     daemon = Daemon(services, used.folders_of(account.name))
-    async with trio.open_nursery() as nursery:
-        await nursery.start(partial(daemon.run, stop=account.stop))
-        while account.settings is not used:
-            # They were read again meanwhile, when there was no daemon to tell.
-            used = account.settings
-            await daemon.set_folders(used.folders_of(account.name))
-        account.daemon, account.error = daemon, None
-        account.known.set()
+    try:
+        async with trio.open_nursery() as nursery:
+            await nursery.start(partial(daemon.run, stop=account.stop))
+            while account.settings is not used:
+                # They were read again meanwhile, when there was no daemon to tell.
+                used = account.settings
+                await daemon.set_folders(used.folders_of(account.name))
+            account.daemon, account.error = daemon, None
+            account.known.set()
+    finally:
+        # From here on it is too late to tell it; what is read is for the next one.
+        account.daemon = None
 
 
 def _text(error: ImgurfsError) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -9,6 +11,8 @@ import trio
 from trio.testing import MockClock
 
 from imgurfs import limits, paths
+from imgurfs.assembly import Services
+from imgurfs.config import Config
 from imgurfs.emulator.trouble.faultrules import Action, FaultRule
 from imgurfs.errors import (
     AlreadyRunningError,
@@ -262,6 +266,51 @@ async def test_a_folder_that_keeps_images_withdraws_its_deletions(
             await supervisor.reload()
             await trio.sleep(2 * limits.RESCAN_INTERVAL_S)
             assert s.holds("default", "a", "b")
+
+
+async def test_reloading_while_an_account_ends(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock
+) -> None:
+    """S24: Folders that are added while an account comes to its end by an error end no
+    other account, and are watched when it is served again.
+    """
+    async with served(tmp_path, monkeypatch.setenv) as s:
+        ends, go_on, open_it = trio.Event(), trio.Event(), s.open
+
+        @asynccontextmanager
+        async def slow_to_close(settings: Config, name: str) -> AsyncIterator[Services]:
+            async with open_it(settings, name) as services:
+                try:
+                    yield services
+                finally:
+                    if name == "second":
+                        ends.set()
+                        await go_on.wait()
+
+        monkeypatch.setattr(s, "open", slow_to_close)
+        for name in ("default", "second"):
+            s.add_account(name)
+        first, second = s.add_folder("one"), s.add_folder("two", account="second")
+        async with s.running() as supervisor:
+            put(second, "a")
+            await s.until(lambda: s.holds("second", "a"))
+            world, faults = s.emulators["second"].world, s.emulators["second"].faults
+            tokens = dict(world.access_tokens)
+            world.access_tokens.clear()
+            rule = FaultRule(action=Action.STATUS, path="/oauth2/token", status=400)
+            faults.replace((rule,))
+            put(second, "b")
+            with trio.fail_after(3600):
+                await ends.wait()
+            added = s.add_folder("three", account="second")
+            await supervisor.reload()
+            put(first, "c")
+            await s.until(lambda: s.holds("default", "c"))
+            faults.replace(())
+            world.access_tokens.update(tokens)
+            go_on.set()
+            put(added, "d")
+            await s.until(lambda: s.holds("second", "a", "b", "d"))
 
 
 async def test_changed_settings_are_used(
