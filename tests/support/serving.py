@@ -23,7 +23,7 @@ from imgurfs.emulator.app import Emulator, build
 from imgurfs.emulator.clock import LoopClock
 from imgurfs.emulator.config import EmulatorConfig
 from imgurfs.emulator.rules.limits import NO_LIMITS
-from imgurfs.executor import Executor, InlineExecutor
+from imgurfs.executor import Executor, InlineExecutor, ThreadLane
 from imgurfs.notify import Notifier
 from imgurfs_daemon.supervisor import Supervisor
 from tests.support.mirrored import (
@@ -56,6 +56,20 @@ class Gate:
             self.waiting += 1
             await trio.sleep_forever()
         await self._app(scope, receive, send)
+
+
+class HangingExecutor(InlineExecutor):
+    """Blocks on the disk, once told to, until it is told to go on."""
+
+    def __init__(self) -> None:
+        self.hangs = False
+        self.go_on = trio.Event()
+
+    async def run(self, lane: ThreadLane, fn, *args, **kwargs):  # type: ignore[no-untyped-def]
+        """Run, or wait."""
+        if self.hangs and lane is ThreadLane.DISK:
+            await self.go_on.wait()
+        return await super().run(lane, fn, *args, **kwargs)
 
 
 @dataclass
