@@ -38,6 +38,8 @@ _STILL_FILLING_S = 600.0
 #: An image that waits to be deleted leaves its albums by that, which wakes us; this
 #: often we look all the same.
 _DELETED_PAUSE_S = 60.0
+#: So many calls or more, and asking whether one would do for all of them is cheaper.
+_WORTH_ASKING = 3
 
 
 class AlbumWorker:
@@ -110,14 +112,13 @@ class AlbumWorker:
                     is_still=lambda c: all(_is_deleted(c, one) for one in going),
                 )
             return self._finished(job, lambda c: not membership.has_wishes(c, album_id))
-        is_repeated = any(m.tries for m in (*adds, *removes))
-        members = None if is_repeated else self._fresh_members(album_id, rows)
-        calls = cheapest(
-            [m.image_id for m in adds],
-            [m.image_id for m in removes],
-            members,
-            chunk=1 if is_repeated else limits.ALBUM_CALL_IMAGES_MAX,
-        )
+        wishes = [m.image_id for m in adds], [m.image_id for m in removes]
+        if any(m.tries for m in (*adds, *removes)):
+            calls = cheapest(*wishes, None, chunk=1)
+        else:
+            calls = cheapest(*wishes, None)
+            if len(calls) >= _WORTH_ASKING:
+                calls = cheapest(*wishes, await self._only_ours(album_id, rows))
         return self._ready_members(job, album_id, calls[0], rows)
 
     async def _list_first(self, album_id: AlbumId) -> None:
@@ -168,6 +169,7 @@ class AlbumWorker:
             is_still=lambda c: (
                 _are(c, album_id, Place.ADDING, added)
                 and _are(c, album_id, Place.REMOVING, removed)
+                and not (isinstance(call, SetImages) and _has_come(c, album_id, rows))
             ),
         )
 
@@ -224,29 +226,27 @@ class AlbumWorker:
         unborn = drive.homes(self._db.reader, node.inode).unborn
         return any(drive.is_being_created(self._db.reader, one) for one in unborn)
 
-    def _fresh_members(
+    async def _only_ours(
         self, album_id: AlbumId, rows: list[Membership]
     ) -> list[ImageId] | None:
         """Return the album's content if it may be replaced as a whole, else None.
 
-        It has to be listed lately and since our last change, and hold nothing that
-        is not our business.
+        What anybody else has put into it would be thrown out: so Imgur is asked just
+        before, and no listing is trusted that may lag behind our own last change.
         """
-        node = entries.node_of_album(self._db.reader, album_id)
-        if node is None or node.listed_at is None or node.is_stale:
-            return None
         changed_at = max(
             (m.changed_at for m in rows if m.state in (Place.THERE, Place.GONE)),
             default=0.0,
         )
-        age_s = self._clock.now() - node.listed_at
-        is_fresh = 0 <= age_s < limits.ALBUM_LIST_TTL_S
-        if not is_fresh or node.listed_at < changed_at + limits.LISTING_LAG_S:
+        kept = sum(m.state in (Place.THERE, Place.ADDING) for m in rows)
+        is_late = self._clock.now() < changed_at + limits.LISTING_LAG_S
+        if is_late or kept > limits.ALBUM_CALL_IMAGES_MAX:
             return None
-        found = entries.members(self._db.reader, node.inode)
-        if not found.keys() <= {m.image_id for m in rows}:
-            return None
-        return sorted(found, key=lambda image_id: found[image_id][1])
+        with contextlib.suppress(NotFoundError, ForbiddenError):
+            inside = await self._account.images_in(album_id)
+            if {m.image_id for m in rows}.issuperset(inside):
+                return inside
+        return None
 
     def _drop_lost(
         self, c: Connection, job: Job, album_id: AlbumId, lost: list[ImageId]
@@ -363,6 +363,13 @@ def _are(
     """Whether all these images of an album are in a state."""
     rows = membership.of_album(c, album_id)
     return {m.image_id for m in rows if m.state is state}.issuperset(images)
+
+
+def _has_come(c: Connection, album_id: AlbumId, rows: list[Membership]) -> bool:
+    """Whether an image of ours has come into an album since its rows were read."""
+    before = {m.image_id for m in rows if m.state is Place.THERE}
+    current = membership.of_album(c, album_id)
+    return not before.issuperset(m.image_id for m in current if m.state is Place.THERE)
 
 
 def _to_create_with(c: Connection, payload: CreateAlbumPayload) -> tuple[ImageId, ...]:

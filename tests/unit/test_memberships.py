@@ -8,11 +8,13 @@ from pathlib import Path
 import pytest
 from trio.testing import MockClock
 
+from imgurfs import limits
 from imgurfs.errors import OutageError
 from imgurfs.jobs import queueing
 from imgurfs.jobs.queueing import UpdateAlbumPayload
 from imgurfs.model import Album, AlbumId, ImageId
-from imgurfs.store import entries, membership, notices
+from imgurfs.store import entries, membership, notices, synced
+from imgurfs.store.database import Connection
 from imgurfs.tree import changes
 from tests.support.jobbing import EPOCH_S, Bench, bench, drain_for
 
@@ -59,6 +61,98 @@ async def test_moves_coalesce(tmp_path: Path, autojump_clock: MockClock) -> None
         await move(b, image, x, y)
         await drain_for(b, 30)
         assert b.imgur.calls == []
+
+
+async def emptied_but_one(b: Bench) -> AlbumId:
+    """Ask for all images but one of an album that is full of them to leave it."""
+    album, now = Album(AlbumId("one"), "one", int(EPOCH_S)), b.clock.now()
+    images = [ImageId(f"image{n}") for n in range(2 * limits.ALBUM_CALL_IMAGES_MAX + 2)]
+    b.imgur.albums[album.id] = list(images)
+
+    def write(c: Connection) -> None:
+        changes.album_created(c, album, images=[], now=now)
+        membership.there(c, album.id, images, now=now - limits.LISTING_LAG_S)
+        for image in images[1:]:
+            membership.unwant(c, album.id, image, now=now)
+        queueing.queue_members(c, album.id, now=now)
+
+    await b.db.write(write)
+    return album.id
+
+
+async def test_one_call_instead_of_many(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    """S14: When an album holds nothing but ours, one call can replace it as a whole."""
+    async with bench(tmp_path) as b:
+        one = await emptied_but_one(b)
+        await drain_for(b, 30)
+        assert b.imgur.calls == [f"set 1 {one}"]
+        assert b.imgur.albums[one] == ["image0"]
+
+
+async def test_what_others_have_just_put_in_stays(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    """S8: However lately an album was listed, no call throws out what somebody else has
+    put into it since.
+    """
+    async with bench(tmp_path) as b:
+        x, y = await two_albums(b)
+        goes, comes = b.imgur.albums[x][0], b.imgur.albums[y][0]
+        await drain_for(b, 30)
+        node = entries.node_of_album(b.db.reader, x)
+        assert node is not None
+        inode, now = node.inode, b.clock.now()
+        await b.db.write(lambda c: entries.set_listed(c, inode, listed_at=now))
+        b.imgur.albums[x].append(ImageId("theirs"))
+        await b.db.write(lambda c: membership.unwant(c, x, goes, now=now))
+        await b.db.write(lambda c: membership.want(c, x, comes, now=now))
+        await b.db.write(lambda c: synced.forget_file(c, b.folder.id, b"x/0.gif", goes))
+        await b.db.write(lambda c: queueing.queue_members(c, x, now=now))
+        await drain_for(b, 30)
+        assert "theirs" in b.imgur.albums[x]
+        assert comes in b.imgur.albums[x]
+        assert goes not in b.imgur.albums[x]
+
+
+async def test_an_album_that_others_use_is_not_replaced(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    """S8: Imgur is asked just before an album is replaced as a whole, and what is not
+    ours keeps that from happening.
+    """
+    async with bench(tmp_path) as b:
+        one = await emptied_but_one(b)
+        b.imgur.albums[one].append(ImageId("theirs"))
+        await drain_for(b, 30)
+        assert b.imgur.albums[one] == ["image0", "theirs"]
+        assert [call.split()[0] for call in b.imgur.calls] == ["remove"] * 3
+
+
+async def test_what_has_come_while_an_album_was_read_stays(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    """S16: A picture that arrives in the album after it was read for certain is not
+    thrown out by the call that rests on that.
+    """
+    async with bench(tmp_path) as b:
+        one = await emptied_but_one(b)
+        read = b.albums.images_in
+
+        async def images_in(album_id: AlbumId) -> list[ImageId]:
+            inside = await read(album_id)
+            late = ImageId("late")
+            if late not in inside:
+                b.imgur.albums[one].append(late)
+                now = b.clock.now()
+                await b.db.write(lambda c: membership.there(c, one, [late], now=now))
+            return inside
+
+        b.albums.images_in = images_in  # type: ignore[method-assign]
+        await drain_for(b, 30)
+        assert b.imgur.albums[one] == ["image0", "late"]
+        assert len(b.imgur.calls) == 3
 
 
 async def test_an_image_is_never_in_no_album(
