@@ -19,7 +19,7 @@ from imgurfs import limits
 from imgurfs.budget import Grant
 from imgurfs.errors import NotFoundError
 from imgurfs.executor import ThreadLane
-from imgurfs.jobs import by_hand, disk, drive, queueing, settle
+from imgurfs.jobs import by_hand, disk, drive, queueing, settle, sweep
 from imgurfs.jobs.album_work import AlbumWorker
 from imgurfs.jobs.drive_albums import DriveAlbums
 from imgurfs.jobs.drive_upload import DriveUploads
@@ -113,6 +113,7 @@ class Worker:
 
     async def _prepare_delete(self, job: Job, payload: DeleteImagePayload) -> Step:
         uses = synced.paths_of(self._db.reader, payload.image_id)
+        others = _others(self._db.reader, payload)
         withheld = await self._withheld(job, payload, uses)
         if job.is_doubtful and isinstance(withheld, Resolved):
             return await self._look(job, payload, withheld)
@@ -127,7 +128,11 @@ class Worker:
             now = self._clock.now()
             return lambda c: settle.delete(c, job, payload, gone=uses, now=now)
 
-        return Ready(send, RequestClass(RequestKind.CHANGE, job.lane))
+        return Ready(
+            send,
+            RequestClass(RequestKind.CHANGE, job.lane),
+            is_still=lambda c: _others(c, payload) == others,
+        )
 
     async def _look(
         self, job: Job, payload: DeleteImagePayload, kept: Resolved
@@ -173,21 +178,37 @@ class Worker:
             self._db.reader, job, image_id, grace_s=self._delete_grace_s
         ):
             return Later(_CONTENT_PAUSE_S, drive.MAY_COME_BACK, is_usual=True)
-        if not payload.is_twin:
-            kept = await self._kept_by_files(job, image_id, uses)
-            if kept is not None:
-                return kept
-            if self._is_being_placed(payload):
-                return Later(
-                    limits.SETTLE_S, "an album is being created with it", is_usual=True
-                )
-            await self._account.ensure_current()
-            if self._is_elsewhere(payload):
-                return Resolved(
-                    lambda c: settle.keep_image(c, job, payload, self._clock.now()),
-                    "the image is in another album as well and is kept",
-                )
+        if payload.is_twin:
+            return await self._kept_as_last(job, payload)
+        kept = await self._kept_by_files(job, image_id, uses)
+        if kept is not None:
+            return kept
+        if self._is_being_placed(payload):
+            return Later(
+                limits.SETTLE_S, "an album is being created with it", is_usual=True
+            )
+        await self._account.ensure_current()
+        if self._is_elsewhere(payload):
+            return Resolved(
+                lambda c: settle.keep_image(c, job, payload, self._clock.now()),
+                "the image is in another album as well and is kept",
+            )
         return None
+
+    async def _kept_as_last(self, job: Job, payload: DeleteImagePayload) -> Step | None:
+        """Look whether a twin is the only image left that its upload made."""
+        others = _others(self._db.reader, payload)
+        if others is None:
+            return None
+        for image_id in others:
+            # Listings are read once a day: it may have been deleted on the web.
+            if await self._account.has_image(image_id):
+                return None
+        return self._cancelled(
+            job,
+            "it is the only one left",
+            is_still=lambda c: _others(c, payload) == others,
+        )
 
     async def _kept_by_files(
         self, job: Job, image_id: ImageId, uses: list[tuple[synced.FolderId, bytes]]
@@ -254,6 +275,16 @@ class Worker:
 def _has_name(c: Connection, image_id: ImageId) -> bool:
     node = entries.node_of_image(c, image_id)
     return node is not None and not node.is_hidden
+
+
+def _others(c: Connection, payload: DeleteImagePayload) -> list[ImageId] | None:
+    """Return the images that a twin must not be the last of; None: it may be."""
+    if not payload.is_twin:
+        return None
+    node = entries.node_of_image(c, payload.image_id)
+    if node is not None and node.is_hidden:
+        return None  # the user has removed it as well
+    return sweep.beside(c, payload.image_id)
 
 
 def _stay(c: Connection, job: Job, kept: Resolved) -> None:

@@ -11,6 +11,7 @@ from trio.testing import MockClock
 from imgurfs import control
 from imgurfs.errors import UserError
 from imgurfs.jobs import queueing
+from imgurfs.jobs.steps import Ready
 from imgurfs.jobs.sweep import sweep
 from imgurfs.marker import DEVICE_ID_BYTES, device_part
 from imgurfs.model import ROOT_INODE, Lane
@@ -33,6 +34,15 @@ from tests.support.pictures import small_picture
 from tests.support.placed import Placed, placed
 
 DEVICE = device_part(b"d" * DEVICE_ID_BYTES)
+#: The first attempt is refused and happens much later: it leaves a twin.
+LATE = {
+    "action": "late_commit",
+    "host": "api",
+    "commit_after_s": 600.0,
+    "nth": 1,
+    "method": "POST",
+    "path": UPLOADS["path"],
+}
 
 
 def only(d: Placed, kind: str) -> Job:
@@ -62,18 +72,7 @@ async def test_deliberate_doubles_are_no_twins(
 ) -> None:
     """S12: of equal images only one that nobody asked for is swept."""
     async with placed(tmp_path) as d:
-        # The first attempt is refused and happens much later: it leaves a twin.
-        trouble(
-            d,
-            {
-                "action": "late_commit",
-                "host": "api",
-                "commit_after_s": 600.0,
-                "nth": 1,
-                "method": "POST",
-                "path": UPLOADS["path"],
-            },
-        )
+        trouble(d, LATE)
         await d.write("a.png", small_picture("one"))
         await d.write("b.png", small_picture("one"))
         await d.drain(LONG_S)
@@ -87,6 +86,87 @@ async def test_deliberate_doubles_are_no_twins(
         assert count == 1
         await d.drain()
         assert {one.id for one in d.images()} == wanted
+
+
+async def sweep_twin_of(d: Placed, path: str) -> str:
+    """Make a file whose upload leaves a twin, queue its deletion, return its name."""
+    trouble(d, LATE)
+    await d.write(path, small_picture("one"))
+    await d.drain(LONG_S)
+    await d.refresh()
+    (twin,) = set(d.names()) - {path}
+    now = d.there.clock.now()
+    assert await d.db.write(
+        lambda c: sweep(c, device=DEVICE, now=now, grace_s=d.delete_grace_s)
+    )
+    return twin
+
+
+async def test_a_twin_stays_when_its_file_is_removed(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    """S12: of two equal images the user removed the one that is the file, before the
+    twin's deletion was sent: the other one stays, and is asked for no more.
+    """
+    async with placed(tmp_path) as d:
+        twin = await sweep_twin_of(d, "a.png")
+        image = d.image(twin)
+        await d.remove("a.png")
+        await d.drain(LONG_S, is_guarded=True)
+        assert [one.id for one in d.images()] == [image]
+        assert d.jobs() == []
+        await trio.sleep(10)
+        await d.refresh()
+        assert d.names() == [twin]
+        now = d.there.clock.now()
+        assert not await d.db.write(
+            lambda c: sweep(c, device=DEVICE, now=now, grace_s=0.0)
+        )
+
+
+async def test_a_twin_stays_when_its_file_went_unseen(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    """S12: the image that is the file was deleted on the web, and no listing has told:
+    Imgur is asked before the twin is deleted.
+    """
+    async with placed(tmp_path) as d:
+        image = d.image(await sweep_twin_of(d, "a.png"))
+        await d.there.api.delete_image(d.image("a.png"), Lane.FRESH)
+        await d.drain(LONG_S, is_guarded=True)
+        assert [one.id for one in d.images()] == [image]
+        assert d.jobs() == []
+
+
+async def test_a_twin_goes_that_the_user_removed_as_well(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    """S12: of two equal images both were removed: neither comes back."""
+    async with placed(tmp_path) as d:
+        await d.remove(await sweep_twin_of(d, "a.png"))
+        await d.remove("a.png")
+        await d.drain(LONG_S)
+        assert d.images() == []
+        assert d.names() == []
+
+
+async def test_a_twin_is_looked_at_again_when_its_file_is_removed_meanwhile(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    """S12: the file is removed between the look at its image and the twin's deletion:
+    what was found out does not count any more.
+    """
+    async with placed(tmp_path) as d:
+        image = d.image(await sweep_twin_of(d, "a.png"))
+        job = only(d, queueing.DELETE_IMAGE)
+        await trio.sleep(d.delete_grace_s)
+        step = await d.drainer()._attempts._worker.prepare(job)
+        assert isinstance(step, Ready)
+        assert step.is_still(d.db.reader)
+        await d.remove("a.png")
+        assert not step.is_still(d.db.reader)
+        await d.drain(LONG_S)
+        assert [one.id for one in d.images()] == [image]
 
 
 async def test_nothing_is_swept_that_an_upload_may_have_made(
