@@ -8,9 +8,9 @@ completely is the folder's notice (``folder:PATH``), put by whoever looks at it.
 
 What was held together is one batch: later deletions of the same folder join it,
 approving lets through what is in it at that moment, rejecting withdraws it and keeps
-the images. Deletions the user approved, and those of replaced files and of twins of our
-own making, count for nothing. All functions belong inside ``Database.write``, except
-:func:`report`.
+the images. Deletions the user approved or rejected, and those of replaced files and of
+twins of our own making, count for nothing. All functions belong inside
+``Database.write``, except :func:`report`.
 """
 
 from __future__ import annotations
@@ -137,7 +137,7 @@ def review(
     wherever the user should learn of it early. ``is_on`` False lets everything pass.
     """
     if not is_on or not deletions.is_waiting(c, kind=queueing.DELETE_IMAGE):
-        _release(c, _waiting(c))
+        _mark(c, _waiting(c), "")
         _keep(c, {})
         return None
     places = _places(c, since=now - window_s)
@@ -154,10 +154,8 @@ def review(
     if hold is not None:
         holds[_ACCOUNT] = hold
     for place in places:
-        if place not in free or hold is not None:
-            _hold(c, place.waiting)
-        else:
-            _release(c, place.waiting)
+        is_held = place not in free or hold is not None
+        _mark(c, place.waiting, _HELD if is_held else "")
     _keep(c, holds)
     found = report(c) if holds else None
     if found is not None:
@@ -167,8 +165,7 @@ def review(
 
 def report(c: Connection) -> GuardReport | None:
     """Return what is held at this moment; for any connection."""
-    held = [job for job in _waiting(c) if job.guard == _HELD]
-    holds = _holds(c)
+    held, holds = _held(c), _holds(c)
     if not held:
         return None
     return GuardReport(
@@ -181,7 +178,7 @@ def report(c: Connection) -> GuardReport | None:
 
 def approve(c: Connection) -> int:
     """Let exactly what is held now pass; return how many deletions that is."""
-    held = [job for job in _waiting(c) if job.guard == _HELD]
+    held = _held(c)
     for job in held:
         outbox.set_guard(c, job.id, _APPROVED)
     _keep(c, {})
@@ -190,7 +187,7 @@ def approve(c: Connection) -> int:
 
 def reject(c: Connection, *, now: float) -> int:
     """Withdraw what is held: the images stay. Return how many there were."""
-    held = [job for job in _waiting(c) if job.guard == _HELD]
+    held = _held(c)
     reason = "the guard held it and it was rejected"
     count = sum(withdraw(c, job, now=now, reason=reason) for job in held)
     _keep(c, {})
@@ -202,10 +199,11 @@ def withdraw(c: Connection, job: Job, *, now: float, reason: str) -> bool:
 
     Otherwise the next look at the folder would ask for it again. A file that is there
     after all is recognised by its content; the drive shows what was deleted there.
-    Returns whether it was possible.
+    Returns whether it was possible. When an attempt may have happened all that is left
+    to ``jobs.work``, which asks Imgur for the image first and sends nothing.
     """
     if not outbox.cancel(c, job.id, now=now, reason=reason):
-        return False
+        return queueing.unwant_delete(c, job.id, now=now, reason=reason)
     payload = queueing.decode(job, DeleteImagePayload)
     for folder, path in synced.paths_of(c, payload.image_id):
         if payload.folder in (None, folder):
@@ -342,24 +340,22 @@ def _judge(
     return _Hold(reason, since_at, is_passing=bool(losses.problem))
 
 
-def _hold(c: Connection, jobs: Iterable[Job]) -> None:
+def _mark(c: Connection, jobs: Iterable[Job], guard: str) -> None:
     for job in jobs:
-        if job.guard != _HELD:
-            outbox.set_guard(c, job.id, _HELD)
-
-
-def _release(c: Connection, jobs: Iterable[Job]) -> None:
-    for job in jobs:
-        if job.guard == _HELD:
-            outbox.set_guard(c, job.id, "")
+        if job.guard not in (guard, _APPROVED):
+            outbox.set_guard(c, job.id, guard)
 
 
 def _waiting(c: Connection) -> list[Job]:
     return outbox.unfinished(c, kind=queueing.DELETE_IMAGE, state=JobState.QUEUED.value)
 
 
+def _held(c: Connection) -> list[Job]:
+    return [job for job in _waiting(c) if job.guard == _HELD]
+
+
 def _is_judged(payload: DeleteImagePayload) -> bool:
-    return not payload.is_replaced and not payload.is_twin
+    return not (payload.is_replaced or payload.is_twin or payload.is_unwanted)
 
 
 def _holds(c: Connection) -> _Holds:

@@ -148,6 +148,8 @@ class DeleteImagePayload(msgspec.Struct, frozen=True):
 
     ``is_replaced``: the file is another image now. ``is_twin``: it came into being
     beside the image of a file by an upload that was sent twice; ``folder`` is None.
+    ``is_unwanted``: it was called off when an attempt may have happened already, and is
+    not sent again.
     From the drive (``folder`` is :data:`DRIVE`): ``places`` are the names it had there
     (inode of the directory, name), to be given back when the deletion is called off;
     ``albums``: those that hold it, although another file has its names there by now.
@@ -157,6 +159,7 @@ class DeleteImagePayload(msgspec.Struct, frozen=True):
     image_id: ImageId
     is_replaced: bool = False
     is_twin: bool = False
+    is_unwanted: bool = False
     places: tuple[tuple[int, str], ...] = ()
     albums: tuple[AlbumId, ...] = ()
 

@@ -95,6 +95,7 @@ __all__ = [
     "recover",
     "regroup",
     "turn_of",
+    "unwant_delete",
     "update_image_key",
     "update_key",
     "upload_key",
@@ -294,6 +295,23 @@ def cancel_delete(c: Connection, image_id: ImageId, *, now: float) -> bool:
     return job is not None and outbox.cancel(
         c, job.id, now=now, reason="the file is back"
     )
+
+
+def unwant_delete(c: Connection, job_id: JobId, *, now: float, reason: str) -> bool:
+    """Send a waiting delete no more of which an attempt may have happened.
+
+    It stays queued until somebody has looked for the image. False when it is in the
+    air, or settled.
+    """
+    job = outbox.job(c, job_id)
+    if job is None or job.state is not JobState.QUEUED:
+        return False
+    payload = decode(job, DeleteImagePayload)
+    unwanted = msgspec.structs.replace(payload, is_unwanted=True)
+    outbox.rewrite(c, job_id, payload=encode(unwanted))
+    outbox.set_guard(c, job_id, "")
+    outbox.requeue(c, job_id, not_before=now, error=reason, is_counted=True)
+    return True
 
 
 def bind_album(

@@ -19,7 +19,7 @@ from imgurfs import limits
 from imgurfs.budget import Grant
 from imgurfs.errors import NotFoundError
 from imgurfs.executor import ThreadLane
-from imgurfs.jobs import by_hand, disk, drive, queueing, settle, sweep
+from imgurfs.jobs import by_hand, disk, drive, guard, queueing, settle, sweep
 from imgurfs.jobs.album_work import AlbumWorker
 from imgurfs.jobs.drive_albums import DriveAlbums
 from imgurfs.jobs.drive_upload import DriveUploads
@@ -162,6 +162,8 @@ class Worker:
     ) -> Step | None:
         """Return why an image is not deleted, or not yet; None when it is."""
         image_id = payload.image_id
+        if payload.is_unwanted:
+            return self._called_off(job)
         if (payload.is_replaced or payload.is_twin) and uses:
             return self._cancelled(
                 job,
@@ -240,6 +242,15 @@ class Worker:
         waiting = outbox.unfinished(self._db.reader, kind=queueing.CREATE_ALBUM)
         creations = [queueing.decode(job, CreateAlbumPayload) for job in waiting]
         return any(payload.image_id in create.images for create in creations)
+
+    def _called_off(self, job: Job) -> Resolved:
+        """Withdraw a deletion that was called off after an attempt."""
+        reason = "it was called off"
+
+        def write(c: Connection) -> None:
+            guard.withdraw(c, job, now=self._clock.now(), reason=reason)
+
+        return Resolved(write, reason)
 
     def _cancelled(
         self, job: Job, reason: str, *, is_still: Callable[[Connection], bool]

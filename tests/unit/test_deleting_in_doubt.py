@@ -9,7 +9,9 @@ import trio
 from trio.testing import MockClock
 
 from imgurfs import control, limits
-from imgurfs.errors import OutcomeUnknownError, UserError
+from imgurfs.errors import OutageError, OutcomeUnknownError, UserError
+from imgurfs.jobs import guard, queueing
+from imgurfs.jobs.queueing import DeleteImagePayload
 from imgurfs.model import ImageId
 from imgurfs.store import outbox, synced
 from tests.support.jobbing import Bench, bench, drain_for
@@ -108,3 +110,76 @@ async def test_what_may_have_happened_cannot_be_undone(
         with trio.move_on_after(_LONG_S):
             await b.drainer().run_until_idle()
         assert b.imgur.images == {}
+
+
+def numbered(number: int) -> str:
+    """Return the name of one of many files."""
+    return f"{number:02}.gif"
+
+
+async def delete_files(b: Bench, *numbers: int) -> None:
+    """Remove files and queue the deletion of their images, without a grace."""
+    now, payloads = b.clock.now(), []
+    for number in numbers:
+        image_id = await file_image(b, numbered(number))
+        assert image_id is not None
+        (b.root / numbered(number)).unlink()
+        payloads.append(DeleteImagePayload(b.folder.id, image_id))
+    await b.db.write(
+        lambda c: [queueing.queue_delete(c, p, now=now, grace_s=0) for p in payloads]
+    )
+
+
+async def reject_with_one_in_doubt(b: Bench) -> ImageId:
+    """Let the guard hold 15 deletions and reject them; return the image in doubt."""
+    b.is_guarded = True
+    for number in range(20):
+        b.write_file(numbered(number))
+        await b.queue(numbered(number))
+    await b.drainer().run_until_idle()
+    in_doubt = await file_image(b, numbered(0))
+    assert in_doubt is not None
+    await delete_files(b, 0)
+    b.imgur.failures = [OutageError("Imgur answers 503")]
+    await drain_for(b, _FIRST_ATTEMPT_S)
+    await delete_files(b, *range(1, 15))
+    await drain_for(b, _FIRST_ATTEMPT_S)
+    report = guard.report(b.db.reader)
+    assert report is not None
+    assert report.count == 15
+    now = b.clock.now()
+    assert await b.db.write(lambda c: guard.reject(c, now=now)) == 15
+    assert guard.report(b.db.reader) is None
+    return in_doubt
+
+
+async def test_what_was_rejected_is_kept_though_it_may_have_been_sent(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    """S21, S22: the user rejects what is held: one that was sent and not answered is
+    not sent again either, whatever is deleted later. Imgur is asked for its image.
+    """
+    async with bench(tmp_path) as b:
+        image_id = await reject_with_one_in_doubt(b)
+        await delete_files(b, 16)
+        await drain_for(b, _LONG_S)
+        assert image_id in b.imgur.images
+        assert len(b.imgur.images) == 19
+        assert outbox.unfinished(b.db.reader) == []
+        # Nor does the next look ask for it.
+        assert await file_image(b, numbered(0)) is None
+
+
+async def test_what_was_rejected_too_late_is_uploaded_again(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    """S22: the attempt has deleted the image, and the file is there after all."""
+    async with bench(tmp_path) as b:
+        image_id = await reject_with_one_in_doubt(b)
+        del b.imgur.images[image_id]
+        b.write_file(numbered(0))
+        await drain_for(b, _LONG_S)
+        uploaded = await file_image(b, numbered(0))
+        assert uploaded in b.imgur.images
+        assert len(b.imgur.images) == 20
+        assert outbox.unfinished(b.db.reader) == []
