@@ -275,7 +275,8 @@ def cancel(c: Connection, job_id: JobId, *, now: float) -> Job:
     undone. Raises UsageError for an unknown id and UserError when it was sent.
     """
     job = _job(c, job_id)
-    if job.state is JobState.DEAD:
+    was_dead = job.state is JobState.DEAD
+    if was_dead:
         _requeue(c, job, now)
         job = _job(c, job_id)
     if job.state is JobState.UNKNOWN:
@@ -286,7 +287,7 @@ def cancel(c: Connection, job_id: JobId, *, now: float) -> Job:
     if job.state is not JobState.QUEUED:
         raise UserError(f"job {job_id} is {job.state}: it cannot be cancelled")
     if job.kind == queueing.DELETE_IMAGE:
-        _call_off(c, _deletion(c, job_id), now)
+        _call_off(c, job if was_dead else _deletion(c, job_id), now)
     elif outbox.cancel(c, job.id, now=now, reason="you cancelled it"):
         is_file = job.kind == queueing.UPLOAD
         reason = _CANCELLED if is_file else "you cancelled it"

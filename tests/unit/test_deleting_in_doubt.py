@@ -14,6 +14,7 @@ from imgurfs.jobs import guard, queueing
 from imgurfs.jobs.queueing import DeleteImagePayload
 from imgurfs.model import ImageId
 from imgurfs.store import outbox, synced
+from imgurfs.store.outbox import JobState
 from tests.support.jobbing import Bench, bench, drain_for
 
 #: Longer than quarantine and every pause between attempts.
@@ -182,4 +183,33 @@ async def test_what_was_rejected_too_late_is_uploaded_again(
         uploaded = await file_image(b, numbered(0))
         assert uploaded in b.imgur.images
         assert len(b.imgur.images) == 20
+        assert outbox.unfinished(b.db.reader) == []
+
+
+@pytest.mark.parametrize("is_gone", [False, True])
+async def test_one_that_was_given_up_can_be_taken_off_the_list(
+    tmp_path: Path, autojump_clock: MockClock, *, is_gone: bool
+) -> None:
+    """S22, S25: a deletion that Imgur never answered is cancelled: it is not sent
+    again, and Imgur is asked whether the image is there.
+    """
+    async with bench(tmp_path) as b:
+        image_id = await b.delete_of("a.gif")
+        (b.root / "a.gif").unlink()
+        (job,) = outbox.unfinished(b.db.reader)
+        b.imgur.failures = [OutageError("503")] * limits.JOB_ATTEMPTS_MAX
+        await drain_for(b, limits.JOB_ATTEMPTS_MAX * _LONG_S)
+        dead = outbox.job(b.db.reader, job.id)
+        assert dead is not None
+        assert dead.state is JobState.DEAD
+        if is_gone:
+            del b.imgur.images[image_id]
+        calls = list(b.imgur.calls)
+        await b.db.write(lambda c: control.cancel(c, job.id, now=b.clock.now()))
+        await drain_for(b, _LONG_S)
+        over = outbox.job(b.db.reader, job.id)
+        assert over is not None
+        assert over.state is (JobState.DONE if is_gone else JobState.CANCELLED)
+        assert b.imgur.calls == calls
+        assert await file_image(b, "a.gif") is None
         assert outbox.unfinished(b.db.reader) == []
