@@ -311,7 +311,7 @@ def _is_open_to(c: Connection, parent: Inode, *, now: float) -> bool:
     reason = "an image in it is not deleted after all"
     if job is None or not outbox.cancel(c, job.id, now=now, reason=reason):
         return False
-    restore_album(c, queueing.decode(job, DeleteAlbumPayload))
+    restore_album(c, queueing.decode(job, DeleteAlbumPayload), now=now)
     return True
 
 
@@ -332,12 +332,19 @@ def _give_any_name(c: Connection, inode: Inode, image_id: ImageId) -> None:
         edits.add_entry(c, parent, inode, name, bare=bare)
 
 
-def restore_album(c: Connection, payload: DeleteAlbumPayload) -> None:
-    """Show an album again that is not deleted after all."""
+def restore_album(
+    c: Connection, payload: DeleteAlbumPayload, *, now: float | None = None
+) -> None:
+    """Show an album again that is not deleted; without ``now`` its deletion waits."""
     node = entries.node_of_album(c, payload.album_id)
     if node is None or not node.is_hidden:
         return
+    if now is None:
+        job = outbox.by_key(c, queueing.delete_album_key(payload.album_id))
+        assert job is not None
+        now = job.created_at
     edits.show_again(c, node.inode)
+    drive_texts.tell_again(c, node, now=now)
     name = edits.free_name(c, ROOT_INODE, payload.name)
     edits.add_entry(c, ROOT_INODE, node.inode, name)
 
@@ -357,7 +364,7 @@ def called_off(c: Connection, job: Job, reason: str, *, now: float) -> None:
             if queueing.is_from_drive(create):
                 _stays_here(c, create, reason, now=now)
         case queueing.DELETE_ALBUM:
-            restore_album(c, queueing.decode(job, DeleteAlbumPayload))
+            restore_album(c, queueing.decode(job, DeleteAlbumPayload), now=now)
         case queueing.DELETE_IMAGE:
             deletion = queueing.decode(job, DeleteImagePayload)
             restore(c, deletion.image_id, deletion.places, now=now)

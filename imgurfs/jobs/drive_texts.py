@@ -21,33 +21,39 @@ from imgurfs.tree import naming
 def let_go(c: Connection, job: Job, *, now: float) -> None:
     """Believe listings again about what something is called.
 
-    Not about an image that is to be deleted: it may come back (:func:`tell_again`).
+    Not about what is to be deleted: it may come back (:func:`tell_again`).
     """
     if job.kind == queueing.UPDATE_IMAGE:
         image = queueing.decode(job, UpdateImagePayload)
         node = entries.node_of_image(c, image.image_id)
-        if node is not None and node.is_hidden:
-            return
     else:
         album = queueing.decode(job, UpdateAlbumPayload)
         node = entries.node_of_album(c, album.album_id)
-    if node is not None:
+    if node is not None and not node.is_hidden:
         edits.hold_title(c, node.inode, until=now)
 
 
 def tell_again(c: Connection, node: Node, *, now: float) -> None:
-    """Queue what an image is called that is not deleted after all.
+    """Queue what an image or album is called that is not deleted after all.
 
     The change may have been called off because of the deletion.
     """
-    assert node.image is not None
-    if drive_reads.is_title_held(c, node.inode, now=now):
-        payload = UpdateImagePayload(
+    if not drive_reads.is_title_held(c, node.inode, now=now):
+        return
+    if node.album is not None:
+        album = UpdateAlbumPayload(
+            node.album.id,
+            title=node.album.title,
+            description=node.album.description or None,
+        )
+        queueing.queue_update_album(c, album, now=now)
+    if node.image is not None:
+        image = UpdateImagePayload(
             node.image.id,
             title=node.image.title,
             description=node.image.description or None,
         )
-        queueing.queue_update_image(c, payload, now=now)
+        queueing.queue_update_image(c, image, now=now)
 
 
 def tell_names(

@@ -7,14 +7,15 @@ from pathlib import Path
 import pytest
 from trio.testing import MockClock
 
+from imgurfs import control
 from imgurfs.config import MountConfig
 from imgurfs.errors import NotFoundError
 from imgurfs.jobs import queueing
 from imgurfs.jobs.payloads import UpdateAlbumPayload, UpdateImagePayload
-from imgurfs.model import Image, Inode
+from imgurfs.model import Image, Inode, Lane
 from imgurfs.tree import naming
 from tests.support.pictures import small_picture
-from tests.support.placed import Placed, placed
+from tests.support.placed import LONG_S, Placed, placed
 
 
 def image(drive: Placed, path: str) -> Image:
@@ -157,6 +158,54 @@ async def test_an_albums_texts(tmp_path: Path, autojump_clock: MockClock) -> Non
         assert (payload.title, payload.description) == ("Sea", "Boats")
         await d.refresh()
         assert d.names() == ["A"]
+
+
+@pytest.mark.parametrize("kind", [queueing.DELETE_ALBUM, queueing.DELETE_IMAGE])
+async def test_an_album_that_comes_back_is_called_what_it_was(
+    tmp_path: Path, autojump_clock: MockClock, kind: str
+) -> None:
+    """W7: a directory was renamed and removed, and its removal or that of its picture
+    called off: it has its new title on the drive and on Imgur.
+    """
+    async with placed(tmp_path) as d:
+        await d.account("old/x.png")
+        await d.places.set_text(d.node("old").inode, description="Boats")
+        await d.move("old", "new")
+        await d.remove("new/x.png")
+        await d.rmdir("new")
+        # The title is not sent for an album that is about to be deleted.
+        await d.drain(300)
+        assert set(d.albums()) == {"old"}
+        assert queueing.UPDATE_ALBUM not in d.kinds()
+        (job,) = (job for job in d.jobs() if job.kind == kind)
+        now = d.there.clock.now()
+        await d.db.write(lambda c: control.cancel(c, job.id, now=now))
+        assert d.names() == ["new"]
+        await d.drain(200)
+        await d.refresh()
+        album = d.node("new").album
+        assert album is not None
+        assert (album.title, album.description) == ("new", "Boats")
+        assert set(d.albums()) == {"new"}
+
+
+async def test_an_album_that_is_not_empty_is_called_what_it_was(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    """W7: a directory was renamed and removed, and comes back because somebody has put
+    an image into its album: it has its new title.
+    """
+    async with placed(tmp_path) as d:
+        await d.account("old/x.png", "other.png")
+        album, other = d.album_id("old"), d.image("other.png")
+        await d.move("old", "new")
+        await d.remove("new/x.png")
+        await d.rmdir("new")
+        await d.there.api.add_to_album(album, [other], Lane.FRESH)
+        await d.drain(3 * LONG_S)
+        await d.refresh()
+        assert d.names("new") == ["other.png"]
+        assert d.albums() == {"new": [other]}
 
 
 async def test_a_file_that_is_not_uploaded_takes_its_texts_along(
