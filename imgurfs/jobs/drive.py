@@ -332,17 +332,11 @@ def _give_any_name(c: Connection, inode: Inode, image_id: ImageId) -> None:
         edits.add_entry(c, parent, inode, name, bare=bare)
 
 
-def restore_album(
-    c: Connection, payload: DeleteAlbumPayload, *, now: float | None = None
-) -> None:
-    """Show an album again that is not deleted; without ``now`` its deletion waits."""
+def restore_album(c: Connection, payload: DeleteAlbumPayload, *, now: float) -> None:
+    """Show an album again that is not deleted after all."""
     node = entries.node_of_album(c, payload.album_id)
     if node is None or not node.is_hidden:
         return
-    if now is None:
-        job = outbox.by_key(c, queueing.delete_album_key(payload.album_id))
-        assert job is not None
-        now = job.created_at
     edits.show_again(c, node.inode)
     drive_texts.tell_again(c, node, now=now)
     name = edits.free_name(c, ROOT_INODE, payload.name)

@@ -383,7 +383,7 @@ def kept_album(
     c: Connection, job: Job, payload: DeleteAlbumPayload, count: int, now: float
 ) -> None:
     """Show an album again that is not empty any more, and say why."""
-    drive.restore_album(c, payload)
+    drive.restore_album(c, payload, now=now)
     text = (
         f"album {payload.name!r} was removed on the drive, but somebody has put"
         f" {count} image(s) into it on Imgur: it is shown again"
