@@ -312,6 +312,20 @@ def test_rejecting_keeps_the_images_and_forgets_the_files(c: Connection) -> None
     assert sorted(synced.files(c, folder)) == [n.encode() for n in names(30)[11:]]
 
 
+def test_what_was_rejected_in_doubt_counts_for_nothing(c: Connection) -> None:
+    """It waits for a look at its image: neither held again nor added to the next."""
+    fill(c, *names(30))
+    (first, *_) = delete(c, *names(11))
+    outbox.requeue(
+        c, first, not_before=NOW_S, error="503", is_counted=True, is_doubtful=True
+    )
+    review(c)
+    assert guard.reject(c, now=NOW_S) == 11
+    assert _job(c, first).state is JobState.QUEUED
+    delete(c, *names(30)[20:])
+    assert review(c) is None
+
+
 def test_files_that_come_back_end_the_hold(c: Connection) -> None:
     """When all that was held is withdrawn, nothing is held and nothing is told."""
     fill(c, *names(30))
@@ -361,6 +375,16 @@ def test_it_can_be_turned_off(c: Connection) -> None:
     assert review(c, is_on=False) is None
     for job in jobs:
         carry_out(c, job)
+
+
+def test_turning_it_off_and_on_takes_no_approval_back(c: Connection) -> None:
+    """What the user has approved is not held a second time."""
+    fill(c, *names(30))
+    delete(c, *names(30))
+    review(c)
+    assert guard.approve(c) == 30
+    assert review(c, is_on=False) is None
+    assert review(c) is None
 
 
 def _job(c: Connection, job_id: JobId) -> Job:
