@@ -368,9 +368,8 @@ def _check_image(c: Connection, job: Job, image: Image) -> None:
 def leave_folder(c: Connection, path: bytes, *, now: float) -> tuple[int, int]:
     """Withdraw up to ``BATCH`` uploads of a folder that nobody watches any more.
 
-    Its deletions are all withdrawn. Returns how many of both; to be repeated until
-    nothing is left. What was synced stays known, so that nothing is sent twice when
-    the folder comes back.
+    Its deletions are all withdrawn. Returns how many of both; repeat until none is
+    left. What was synced stays known: the folder may come back.
     """
     folder = synced.folder_at(c, path)
     if folder is None:
@@ -384,10 +383,12 @@ def leave_folder(c: Connection, path: bytes, *, now: float) -> tuple[int, int]:
     ]
     deletions = [
         outbox.cancel(c, job.id, now=now, reason=reason)
+        or queueing.unwant_delete(c, job.id, now=now, reason=reason)
         for job in outbox_lists.listed(
             c, states=[JobState.QUEUED], kind=queueing.DELETE_IMAGE
         )
-        if queueing.decode(job, DeleteImagePayload).folder == folder.id
+        if (delete := queueing.decode(job, DeleteImagePayload)).folder == folder.id
+        and not delete.is_unwanted
     ]
     return sum(uploads), sum(deletions)
 

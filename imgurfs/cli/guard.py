@@ -104,9 +104,14 @@ def reject(context: Context) -> int:
 
     with opened(context) as state:
         now = state.clock.now()
-        count = state.write(lambda c: rules.reject(c, now=now))
-    if count:
-        print(f"{number(count, 'deletion')} called off; the images stay on Imgur")
-    else:
+        held, count = state.write(lambda c: (rules.report(c), rules.reject(c, now=now)))
+    if held is None:
         print("nothing is held")
-    return 0 if count else EXIT_FAILED
+        return EXIT_FAILED
+    print(f"{number(count, 'deletion')} called off; the images stay on Imgur")
+    if held.in_doubt:
+        print(
+            f"{held.in_doubt} of them had been sent and may have happened: Imgur is"
+            " asked, and a file whose image is gone is uploaded again"
+        )
+    return 0

@@ -57,13 +57,14 @@ class Losses:
 class GuardReport:
     """What is held: how many deletions, why, and some of the paths or image ids.
 
-    ``since_at`` is an epoch.
+    ``since_at`` is an epoch. ``in_doubt`` were sent, and may have happened.
     """
 
     count: int
     reasons: tuple[str, ...]
     samples: tuple[str, ...]
     since_at: float
+    in_doubt: int
 
     @property
     def text(self) -> str:
@@ -173,6 +174,7 @@ def report(c: Connection) -> GuardReport | None:
         reasons=tuple(hold.reason for hold in holds.values()),
         samples=tuple(_path_of(c, job) for job in held[:_SAMPLES]),
         since_at=min((hold.since_at for hold in holds.values()), default=0.0),
+        in_doubt=sum(job.is_doubtful for job in held),
     )
 
 

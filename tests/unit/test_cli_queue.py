@@ -224,9 +224,26 @@ def test_guard_reject_keeps_and_approve_lets_pass(home: Home, queue: Queue) -> N
         0, "12 deletions called off; the images stay on Imgur\n",
     )  # fmt: skip
     assert {queue.job(JobId(j)).state.value for j in first} == {"cancelled"}
+    assert home.run("guard", "reject").pair == (1, "nothing is held\n")
     second = hold(queue, 12)
     assert home.run("guard", "approve").pair == (0, "12 deletions approved\n")
     assert {queue.job(JobId(j)).guard for j in second} == {"approved"}
+
+
+def test_guard_reject_says_what_it_cannot_promise(home: Home, queue: Queue) -> None:
+    """An attempt that was not answered may have deleted an image already."""
+    (first, *_) = hold(queue, 12)
+    queue.db.write_blocking(
+        lambda c: outbox.requeue(
+            c, JobId(first), not_before=NOW_S, error="503", is_counted=True,
+            is_doubtful=True,
+        )
+    )  # fmt: skip
+    code, out, _ = home.run("guard", "reject").all
+    called_off, in_doubt = out.splitlines()
+    assert code == 0
+    assert called_off == "12 deletions called off; the images stay on Imgur"
+    assert in_doubt.startswith("1 of them had been sent and may have happened")
 
 
 def test_guard_without_anything_held(home: Home, queue: Queue) -> None:

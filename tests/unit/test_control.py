@@ -13,9 +13,12 @@ from imgurfs import control, limits
 from imgurfs.budget import Wait
 from imgurfs.control import Cause
 from imgurfs.errors import UsageError, UserError
+from imgurfs.jobs import queueing
+from imgurfs.jobs.queueing import DeleteImagePayload
 from imgurfs.marker import make_marker, name_with_marker
 from imgurfs.model import Album, AlbumId, Image, ImageId, JobId, RequestClass
 from imgurfs.store import meta, outbox, outbox_lists, synced
+from imgurfs.store.database import Connection
 from imgurfs.store.outbox import Job, JobState
 from imgurfs.store.outbox_lists import Tally
 from tests.support.queued import NOW_S, Queue, queue_at
@@ -366,3 +369,21 @@ def test_left_folder_takes_its_waiting_jobs_along(queue: Queue, tmp_path: Path) 
         "cancelled", "cancelled", "queued",
     ]  # fmt: skip
     assert queue.paths() == {b"b.gif"}
+
+
+def test_a_deletion_in_doubt_of_a_left_folder_is_not_sent_again(queue: Queue) -> None:
+    """S22: It waits for a look at its image; the withdrawal comes to an end."""
+    job_id = queue.delete("b.gif", "img1")
+
+    def leave(c: Connection) -> tuple[int, int]:
+        return control.leave_folder(c, bytes(queue.root), now=NOW_S)
+
+    queue.db.write_blocking(
+        lambda c: outbox.requeue(
+            c, job_id, not_before=NOW_S, error="503", is_counted=True, is_doubtful=True
+        )
+    )
+    assert queue.db.write_blocking(leave) == (0, 1)
+    assert queue.db.write_blocking(leave) == (0, 0)
+    payload = queueing.decode(queue.job(job_id), DeleteImagePayload)
+    assert payload.is_unwanted
