@@ -158,12 +158,19 @@ class DriveUploads:
         if held_back is not None:
             return held_back
         if drive_settle.is_unchanged(reader, candidate.inode, digest):
-            return Resolved(
-                lambda c: drive_settle.unchanged(
-                    c, job, payload, digest=digest, now=self._clock.now()
-                ),
-                "the content is what it was",
-            )
+            node = entries.node(reader, candidate.inode)
+            assert node is not None
+            assert node.image is not None
+            is_there = self._presence.of(node.image.id)
+            if is_there is None:
+                return node.image.id
+            if is_there:
+                return Resolved(
+                    lambda c: drive_settle.unchanged(
+                        c, job, payload, digest=digest, now=self._clock.now()
+                    ),
+                    "the content is what it was",
+                )
         for known in content.candidates(reader, digest):
             if drive_settle.fitting(reader, candidate.inode, known) is not None:
                 is_there = self._presence.of(known)

@@ -15,7 +15,7 @@ from imgurfs.jobs.queueing import UploadPayload
 from imgurfs.model import Lane
 from imgurfs.store import synced
 from imgurfs.store.synced import Folder
-from tests.support.phases import drive, put_in_cache, uploads
+from tests.support.phases import LONG_S, drive, put_in_cache, uploads
 from tests.support.pictures import small_picture
 from tests.support.placed import Placed, placed
 
@@ -86,6 +86,27 @@ async def test_what_was_deleted_on_the_web_does_not_stand_in_for_a_copy(
         there = {one.id for one in d.images()}
         assert there == {d.image("A/copy.png"), d.image("B/copy.png")}
         await d.refresh()
+
+
+async def test_what_was_deleted_on_the_web_is_not_what_a_file_was(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    """W8: the same picture written over an image that was deleted on the web, which no
+    listing has noticed, is uploaded: the file keeps its bytes and its name.
+    """
+    async with drive(tmp_path) as d:
+        await d.account("A/")
+        await d.write("A/x.png")
+        await d.drain()
+        old = d.image("A/x.png")
+        await d.there.api.delete_image(old, Lane.FRESH)
+        await trio.sleep(10)
+        await d.overwrite("A/x.png", small_picture("A/x.png"))
+        await d.drain(LONG_S)
+        await d.refresh()
+        assert d.names("A") == ["x.png"]
+        assert [one.id for one in d.images()] == [d.image("A/x.png")]
+        assert d.image("A/x.png") != old
 
 
 @pytest.mark.parametrize("album", ["A", ""])
