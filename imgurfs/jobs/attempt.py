@@ -26,9 +26,13 @@ from imgurfs.errors import (
 from imgurfs.jobs import drive_names, outcome, queueing, verdict
 from imgurfs.jobs.steps import Later, Ready, Resolved, Tools
 from imgurfs.jobs.work import Worker
+from imgurfs.model import JobId
 from imgurfs.store.outbox import Job
 
 log = logging.getLogger(__name__)
+
+#: Jobs whose failures to be prepared are counted, at most.
+_UNPREPARED_MAX = 10_000
 
 
 class Attempts:
@@ -59,6 +63,8 @@ class Attempts:
         self._on_settled = tools.on_settled
         self._may_send = may_send
         self._offline_count = 0
+        # How often in a row a job could not even be prepared.
+        self._unprepared: dict[JobId, int] = {}
         self.paused_until = 0.0
         self.progressed_at = self._clock.now()
         self.fatal: LoginNeededError | None = None
@@ -80,6 +86,7 @@ class Attempts:
         claimed: Job | None = None
         try:
             step = await self._worker.prepare(job)
+            self._unprepared.pop(job.id, None)
             if not isinstance(step, Ready):
                 await self._put_off(job, step)
                 return
@@ -172,19 +179,7 @@ class Attempts:
             self.paused_until = now + verdict.offline_pause_s(
                 self._offline_count, self._rng
             )
-        decision = verdict.judge(
-            error,
-            is_repeatable=not is_sent or job.kind in queueing.REPEATABLE,
-            attempts=job.attempts,
-            now=now,
-            rng=self._rng,
-        )
-        if not is_sent and isinstance(decision, verdict.Bury):
-            # Imgur has not seen this job: the refusal was about something else.
-            decision = verdict.Requeue(
-                now + verdict.backoff_s(limits.JOB_ATTEMPTS_MAX, self._rng),
-                is_counted=False,
-            )
+        decision = self._judge(job, error, is_sent=is_sent, now=now)
         text = f"{self._what(job)}: {error.message}"
         is_dead = await self._db.write(
             lambda c: outcome.fail(
@@ -216,6 +211,31 @@ class Attempts:
             is_usual = isinstance(error, BudgetError) or self.fatal is not None
             level = logging.INFO if is_usual else logging.WARNING
             log.log(level, "%s (again later)", text)
+
+    def _judge(
+        self, job: Job, error: ImgurfsError, *, is_sent: bool, now: float
+    ) -> verdict.Verdict:
+        """Say what becomes of a job; one that was not sent is never given up."""
+        unprepared = 0 if is_sent else self._unprepared.get(job.id, 0)
+        decision = verdict.judge(
+            error,
+            is_repeatable=not is_sent or job.kind in queueing.REPEATABLE,
+            attempts=job.attempts + unprepared,
+            now=now,
+            rng=self._rng,
+        )
+        if is_sent:
+            return decision
+        if isinstance(decision, verdict.Requeue) and decision.is_counted:
+            if len(self._unprepared) >= _UNPREPARED_MAX:
+                # Most are no more; those that are begin with short pauses again.
+                self._unprepared.clear()
+            self._unprepared[job.id] = unprepared + 1
+        if isinstance(decision, verdict.Bury):
+            # Imgur has not seen this job: the refusal was about something else.
+            longest_s = verdict.backoff_s(limits.JOB_ATTEMPTS_MAX, self._rng)
+            decision = verdict.Requeue(now + longest_s, is_counted=False)
+        return decision
 
 
 @contextmanager

@@ -12,10 +12,15 @@ from typing import Final
 import trio
 
 from imgurfs.clock import Clock
-from imgurfs.errors import ForbiddenError, NotFoundError, RejectedError
+from imgurfs.errors import (
+    ForbiddenError,
+    NotFoundError,
+    OutageError,
+    RejectedError,
+)
 from imgurfs.jobs import drive
 from imgurfs.jobs.steps import Account
-from imgurfs.model import ImageId
+from imgurfs.model import AlbumId, ImageId
 from imgurfs.store import entries
 from imgurfs.store.database import Connection
 
@@ -33,6 +38,8 @@ class Presence:
         self._seen_at_s: dict[ImageId, float] = {}
         # An image that was deleted never comes back.
         self._gone: set[ImageId] = set()
+        # Albums that Imgur could not list lately, and until when none of them is asked.
+        self._unlisted_until_s: dict[AlbumId, float] = {}
         # Jobs run side by side: what is asked for one of them is known to the others.
         self._asking = trio.Lock()
 
@@ -67,10 +74,17 @@ class Presence:
         """Return the images of an album that has this one as far as we know."""
         node = entries.node_of_image(self._reader, image_id)
         albums = drive.homes(self._reader, node.inode).albums if node else ()
+        now_s = self._clock.monotonic()
         for _, album_id in albums[:1]:
+            if now_s < self._unlisted_until_s.get(album_id, 0.0):
+                break
             try:
                 return list(await self._account.images_in(album_id))
             except (NotFoundError, ForbiddenError, RejectedError):
+                break
+            except OutageError:
+                # Some albums cannot be listed for days; the image may be answered for.
+                self._unlisted_until_s[album_id] = now_s + _TTL_S
                 break
         return []
 

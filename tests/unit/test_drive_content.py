@@ -15,7 +15,7 @@ from imgurfs.jobs.queueing import UploadPayload
 from imgurfs.model import Lane
 from imgurfs.store import synced
 from imgurfs.store.synced import Folder
-from tests.support.phases import LONG_S, drive, put_in_cache, uploads
+from tests.support.phases import LONG_S, drive, put_in_cache, trouble, uploads
 from tests.support.pictures import small_picture
 from tests.support.placed import Placed, placed
 
@@ -47,6 +47,15 @@ async def upload_from(d: Placed, folder: Folder, directory: str | None = None) -
         )
     )
     await d.drain()
+
+
+def asked_since(d: Placed, count: int) -> list[str]:
+    """Return the paths of images and albums that were asked for after ``count``."""
+    return [
+        httpx.URL(url).path
+        for method, url in d.there.transport.requests[count:]
+        if method == "GET" and re.search("/3/(image|album)/", url)
+    ]
 
 
 async def test_a_copy_within_the_account_is_an_album_add(
@@ -123,21 +132,62 @@ async def test_copying_an_album_asks_once_whether_its_images_are_there(
         if not album:
             for name in names:
                 await d.remove(f"A/{name}")
-        requests = d.there.transport.requests
-        before = len(requests)
+        before = len(d.there.transport.requests)
         for name in names:
             await d.write(f"B/{name}", small_picture(name))
         await d.drain()
         assert uploads(d) == 5
-        asked = [
-            httpx.URL(url).path
-            for method, url in requests[before:]
-            if method == "GET" and re.search("/3/(image|album)/", url)
-        ]
+        asked = asked_since(d, before)
         about = f"/3/album/{d.album_id('A')}" if album else "/3/image/"
         assert len([one for one in asked if one.startswith(about)]) == (
             1 if album else 5
         )
+
+
+async def test_an_album_that_cannot_be_listed_keeps_no_copy_from_being_made(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    """W11: Imgur is asked about the image itself then, and about the album once for all
+    that is copied from it.
+    """
+    async with drive(tmp_path) as d:
+        await d.account("A/", "B/")
+        for name in ("x.png", "y.png"):
+            await d.write(f"A/{name}", small_picture(name))
+        await d.drain()
+        album = f"/3/album/{d.album_id('A')}"
+        trouble(d, {"action": "status", "status": 500, "method": "GET", "path": album})
+        before = len(d.there.transport.requests)
+        for name in ("x.png", "y.png"):
+            await d.write(f"B/{name}", small_picture(name))
+        await d.drain()
+        for name in ("x.png", "y.png"):
+            assert d.node(f"B/{name}").inode == d.node(f"A/{name}").inode
+        asked = asked_since(d, before)
+        assert 0 < len([one for one in asked if one.startswith(album)]) < 4
+        assert len([one for one in asked if one.startswith("/3/image/")]) == 2
+
+
+async def test_an_image_that_imgur_never_answers_for_costs_little(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    """W11: a copy that cannot be told from an only one waits, in pauses that grow, and
+    is made when Imgur answers again.
+    """
+    async with drive(tmp_path) as d:
+        await d.account("A/", "B/")
+        await d.write("A/x.png")
+        await d.drain()
+        path = f"^/3/(album/{d.album_id('A')}|image/{d.image('A/x.png')})"
+        trouble(d, {"action": "status", "status": 500, "method": "GET", "path": path})
+        before = len(d.there.transport.requests)
+        await d.write("B/y.png", small_picture("A/x.png"))
+        await d.drain(2 * 3600.0)
+        assert d.kinds() == ["upload"]
+        assert len(asked_since(d, before)) < 2 * 60
+        trouble(d)
+        await d.drain(LONG_S)
+        assert d.node("B/y.png").inode == d.node("A/x.png").inode
 
 
 async def test_an_image_from_elsewhere_is_recognised_when_it_was_read_here(
