@@ -110,10 +110,13 @@ class Contents:
             try:
                 await self._spool.truncate(file, size_bytes)
             except BaseException as error:
-                draft.fall_short(size_bytes, error)
+                # What was to be made room for may be written all the same.
+                offset = min(size_bytes, file.size_bytes)
+                draft.fall_short(offset, error, length=size_bytes)
                 raise
         self._was_changed(draft)
-        if draft.shortfall is not None and size_bytes <= draft.shortfall.offset:
+        short = draft.shortfall
+        if short and (size_bytes <= short.offset or size_bytes == short.length):
             draft.shortfall = None
 
     async def commit(self, draft: OpenDraft) -> None:

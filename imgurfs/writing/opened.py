@@ -20,10 +20,14 @@ GONE: Final = "the file was removed, and its bytes with it"
 
 @dataclass(frozen=True, slots=True)
 class Shortfall:
-    """A change that was not made: where, and what the program was told."""
+    """A change that was not made: where, and what the program was told.
+
+    ``length``: what the content was to be cut or lengthened to; else None.
+    """
 
     offset: int
     error: ImgurfsError
+    length: int | None = None
 
 
 @dataclass(eq=False, slots=True)
@@ -84,14 +88,16 @@ class OpenDraft:
             self.fall_short(offset, error)
             raise
 
-    def fall_short(self, offset: int, error: BaseException) -> None:
+    def fall_short(
+        self, offset: int, error: BaseException, *, length: int | None = None
+    ) -> None:
         """Take note of a change that was not made, or that nobody waits for any more.
 
         The program may give up: then its content must not pass for a whole one.
         """
         if not isinstance(error, ImgurfsError):
             error = DeadlineError("a change of it was not done in time")
-        self.shortfall = self.shortfall or Shortfall(offset, error)
+        self.shortfall = self.shortfall or Shortfall(offset, error, length)
 
     def overlay(self, node: Node) -> Node:
         """Return the node with the size and times that are not in its row yet."""

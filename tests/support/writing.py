@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator
+import os
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
+from typing import ParamSpec, TypeVar
 
 import trio
 
@@ -16,6 +18,7 @@ from imgurfs.content.cache import ContentCache
 from imgurfs.content.fetch import Fetcher
 from imgurfs.content.spool import Spool
 from imgurfs.emulator.config import EmulatorConfig
+from imgurfs.errors import DatabaseError
 from imgurfs.executor import Executor, InlineExecutor, ThreadLane
 from imgurfs.jobs import queueing
 from imgurfs.model import ROOT_INODE, Image, Inode, Lane
@@ -28,6 +31,31 @@ from imgurfs.tree.refresh import Refresher
 from imgurfs.writing.files import Files
 from imgurfs.writing.opened import OpenDraft
 from tests.support import connected
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class Trouble(InlineExecutor):
+    """Fails chosen functions, or every transaction; lets functions wait."""
+
+    def __init__(self) -> None:
+        self.failing: dict[str, int] = {}
+        self.waiting: dict[str, trio.Event] = {}
+        self.is_database_broken = False
+
+    async def run(
+        self, lane: ThreadLane, fn: Callable[P, T], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """Run the function, unless it is one that fails."""
+        if fn.__name__ in self.waiting:
+            await self.waiting[fn.__name__].wait()
+        if fn.__name__ in self.failing:
+            number = self.failing[fn.__name__]
+            raise OSError(number, os.strerror(number))
+        if lane is ThreadLane.WRITER and self.is_database_broken:
+            raise DatabaseError("disk I/O error")
+        return await super().run(lane, fn, *args, **kwargs)
 
 
 @dataclass

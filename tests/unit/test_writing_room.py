@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import errno
-import os
-from collections.abc import Callable
 from pathlib import Path
-from typing import ParamSpec, TypeVar
 
 import pytest
 import trio
@@ -20,43 +17,17 @@ from imgurfs.errors import (
     SpoolFullError,
     UnavailableError,
 )
-from imgurfs.executor import InlineExecutor, ThreadLane
 from imgurfs.model import ROOT_INODE
 from imgurfs.store import drafts, entries
 from imgurfs.store.drafts import DraftState
 from tests.support import connected
 from tests.support.pictures import small_picture
-from tests.support.writing import a_desk
-
-P = ParamSpec("P")
-T = TypeVar("T")
+from tests.support.writing import Trouble, a_desk
 
 RED, BLUE = small_picture("red"), small_picture("blue")
 NOTHING = connected.config(albums=0, images=0)
 #: Room for a picture and a half.
 ROOM = len(RED) * 3 // 2
-
-
-class Trouble(InlineExecutor):
-    """Fails chosen functions, or every transaction; lets functions wait."""
-
-    def __init__(self) -> None:
-        self.failing: dict[str, int] = {}
-        self.waiting: dict[str, trio.Event] = {}
-        self.is_database_broken = False
-
-    async def run(
-        self, lane: ThreadLane, fn: Callable[P, T], *args: P.args, **kwargs: P.kwargs
-    ) -> T:
-        """Run the function, unless it is one that fails."""
-        if fn.__name__ in self.waiting:
-            await self.waiting[fn.__name__].wait()
-        if fn.__name__ in self.failing:
-            number = self.failing[fn.__name__]
-            raise OSError(number, os.strerror(number))
-        if lane is ThreadLane.WRITER and self.is_database_broken:
-            raise DatabaseError("disk I/O error")
-        return await super().run(lane, fn, *args, **kwargs)
 
 
 async def test_half_a_picture_is_not_uploaded(tmp_path: Path) -> None:
