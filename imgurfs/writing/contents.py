@@ -84,7 +84,7 @@ class Contents:
         """Take all of the bytes; ``offset`` None is the end of the file."""
         start = draft.size_bytes if offset is None else offset
         end = start + len(data)
-        file = await self._make_writable(draft, bytes_kept=None)
+        file = await self._begin(draft, start, bytes_kept=None)
         before = file.writes
         try:
             if problem := size_problem(end, self._rules.settings):
@@ -105,13 +105,13 @@ class Contents:
             return
         if problem := size_problem(size_bytes, self._rules.settings):
             raise problem
-        file = await self._make_writable(draft, bytes_kept=size_bytes)
+        # What was to be made room for may be written all the same.
+        offset = min(size_bytes, draft.size_bytes)
+        file = await self._begin(draft, offset, bytes_kept=size_bytes)
         if file.size_bytes != size_bytes:
             try:
                 await self._spool.truncate(file, size_bytes)
             except BaseException as error:
-                # What was to be made room for may be written all the same.
-                offset = min(size_bytes, file.size_bytes)
                 draft.fall_short(offset, error, length=size_bytes)
                 raise
         self._was_changed(draft)
@@ -156,8 +156,10 @@ class Contents:
         """Write the row of a content that a program has closed."""
         assert draft.file is not None
         size_bytes, noticed = draft.file.size_bytes, draft.shortfall
-        # A refused write that changed nothing leaves a content that is whole.
-        shortfall = noticed if draft.is_changed else None
+        # A refused write that changed nothing leaves a content that is whole, unless it
+        # is the rest of what was written before and made durable.
+        is_short = draft.is_changed or draft.is_touched
+        shortfall = noticed if is_short else None
         verdict = await self._rows.write(
             partial(
                 drafting.finish,
@@ -197,13 +199,30 @@ class Contents:
         )
         if begun.ground is Ground.OURS:
             draft.is_dirty = draft.is_changed = True
+        elif draft.is_touched:
+            # It is in the air: all that can be done is to say so.
+            draft.refusal = error
 
     # --- Inside ------------------------------------------------------------------
 
     def _was_changed(self, draft: OpenDraft) -> None:
-        draft.is_changed = True
+        draft.is_changed = draft.is_touched = True
         now_ns = int(self._clock.now() * 1e9)
         draft.times = Times(now_ns, draft.times.atime_ns, now_ns)
+
+    async def _begin(
+        self, draft: OpenDraft, offset: int, *, bytes_kept: int | None
+    ) -> SpoolFile:
+        """Return the file that may be changed at ``offset``, or note that it was not.
+
+        One that this opening has changed already is not whole without this change.
+        """
+        try:
+            return await self._make_writable(draft, bytes_kept=bytes_kept)
+        except BaseException as error:
+            if draft.is_touched:
+                draft.fall_short(offset, error, length=bytes_kept)
+            raise
 
     async def _make_writable(
         self, draft: OpenDraft, *, bytes_kept: int | None

@@ -194,6 +194,7 @@ class Files:
             generation=drafting.FIRST_GENERATION,
             is_dirty=True,
             is_changed=True,
+            is_touched=True,
         )
         return inode, draft
 
@@ -248,7 +249,7 @@ class Files:
             return
         with trio.CancelScope(shield=True):
             try:
-                if draft.is_dirty and not draft.is_nameless:
+                if (draft.is_dirty or draft.shortfall) and not draft.is_nameless:
                     await self.sync(draft)
             except ImgurfsError as error:
                 # Nobody is left to be told; the row says that it is not finished.

@@ -36,11 +36,12 @@ class OpenDraft:
 
     ``file`` is the content in the spool, and None while the file is an ``image`` whose
     bytes were not changed. ``is_dirty``: it was changed since the last commit, or is
-    about to be (``is_changed``: it was). ``refusal`` is what the next one who closes it
-    is told. ``times`` are those that are not in the row yet. ``retired`` are
-    contents that somebody may still be reading. ``is_unlinked``: a program has taken
-    its last name away. ``is_nameless``: its content has no row either, because nothing
-    is left that a row could be about; it is always dirty.
+    about to be (``is_changed``: it was; ``is_touched``: ever since it was opened).
+    ``refusal`` is what the next one who closes it is told. ``times`` are those that are
+    not in the row yet. ``retired`` are contents that somebody may still be reading.
+    ``is_unlinked``: a program has taken its last name away. ``is_nameless``: its
+    content has no row either, because nothing is left that a row could be about; it is
+    always dirty.
     """
 
     inode: Inode
@@ -51,6 +52,7 @@ class OpenDraft:
     generation: int = 0
     is_dirty: bool = False
     is_changed: bool = False
+    is_touched: bool = False
     is_unlinked: bool = False
     is_nameless: bool = False
     shortfall: Shortfall | None = None

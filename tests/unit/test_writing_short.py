@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 
 import pytest
 
-from imgurfs.errors import SpoolFullError, TooLargeError
+from imgurfs.errors import DatabaseError, SpoolFullError, TooLargeError
 from imgurfs.model import ROOT_INODE
 from imgurfs.store.drafts import DraftState
 from tests.support import connected
 from tests.support.pictures import small_picture
-from tests.support.writing import a_desk
+from tests.support.writing import Trouble, a_desk
 
 RED = small_picture("red")
 THIRD = len(RED) // 3
@@ -65,3 +66,70 @@ async def test_lengthening_a_file_at_last_makes_it_whole(tmp_path: Path) -> None
         await desk.files.commit(draft)
         await desk.files.release(draft)
         assert desk.draft(inode).state is DraftState.WAITING
+
+
+async def test_half_a_picture_that_was_made_durable_is_not_uploaded(
+    tmp_path: Path,
+) -> None:
+    """W16: a file is not whole either when a write fails after an fsync; writing the
+    rest mends it.
+    """
+    async with a_desk(tmp_path, NOTHING, size_bytes_max=ROOM) as desk:
+        inode, draft = await desk.files.create(ROOT_INODE, "red.png")
+        await desk.files.write(draft, 0, RED[:THIRD])
+        await desk.files.sync(draft)
+        with pytest.raises(TooLargeError):
+            await desk.files.write(draft, THIRD, bytes(ROOM))
+        with pytest.raises(TooLargeError):
+            await desk.files.commit(draft)
+        assert desk.draft(inode).state is DraftState.REFUSED
+        assert desk.uploads() == []
+        await desk.files.write(draft, THIRD, RED[THIRD:])
+        await desk.files.commit(draft)
+        await desk.files.release(draft)
+        assert desk.draft(inode).state is DraftState.WAITING
+
+
+@pytest.mark.parametrize("is_closed", [False, True])
+async def test_half_a_picture_is_not_uploaded_when_the_rest_cannot_begin(
+    tmp_path: Path, *, is_closed: bool
+) -> None:
+    """W16: the same when the database fails, and for a program that ends unclosed."""
+    trouble = Trouble()
+    async with a_desk(tmp_path, NOTHING, executor=trouble) as desk:
+        inode, draft = await desk.files.create(ROOT_INODE, "red.png")
+        await desk.files.write(draft, 0, RED[:THIRD])
+        await desk.files.sync(draft)
+        trouble.is_database_broken = True
+        with pytest.raises(DatabaseError):
+            await desk.files.write(draft, THIRD, RED[THIRD:])
+        trouble.is_database_broken = False
+        if is_closed:
+            with pytest.raises(DatabaseError):
+                await desk.files.commit(draft)
+        await desk.files.release(draft)
+        assert desk.draft(inode).state is DraftState.REFUSED
+        assert desk.uploads() == []
+
+
+async def test_a_close_does_not_hide_that_what_is_in_the_air_is_half_a_picture(
+    tmp_path: Path,
+) -> None:
+    """W16: it cannot be called back, but the program is told again."""
+    trouble = Trouble()
+    async with a_desk(tmp_path, NOTHING, executor=trouble) as desk:
+        inode, draft = await desk.files.create(ROOT_INODE, "red.png")
+        await desk.files.write(draft, 0, RED[:THIRD])
+        await desk.files.sync(draft)
+        await desk.send(inode)
+        trouble.failing["clone"] = errno.ENOSPC
+        with pytest.raises(SpoolFullError):
+            await desk.files.write(draft, THIRD, RED[THIRD:])
+        with pytest.raises(SpoolFullError):
+            await desk.files.commit(draft)
+        trouble.failing.clear()
+        await desk.files.write(draft, THIRD, RED[THIRD:])
+        await desk.files.commit(draft)
+        await desk.files.release(draft)
+        assert desk.draft(inode).state is DraftState.WAITING
+        assert await desk.read(inode) == RED
