@@ -194,6 +194,7 @@ class Contents:
                 draft.inode,
                 now=now,
                 error=message,
+                is_here=draft.has_bytes,
                 is_unlinked=draft.is_unlinked,
             )
         )

@@ -6,7 +6,10 @@ import errno
 from pathlib import Path
 
 import pytest
+import trio
+from trio.testing import MockClock
 
+from imgurfs import limits
 from imgurfs.errors import DatabaseError, SpoolFullError, TooLargeError
 from imgurfs.model import ROOT_INODE
 from imgurfs.store.drafts import DraftState
@@ -132,4 +135,28 @@ async def test_a_close_does_not_hide_that_what_is_in_the_air_is_half_a_picture(
         await desk.files.commit(draft)
         await desk.files.release(draft)
         assert desk.draft(inode).state is DraftState.WAITING
+        assert await desk.read(inode) == RED
+
+
+async def test_a_file_that_the_disk_has_lost_is_not_begun_by_a_write_in_vain(
+    autojump_clock: MockClock, tmp_path: Path
+) -> None:
+    """A write waits too long for another one, and there are no bytes to be changed:
+    the close has nothing to save, and the file can be written anew.
+    """
+    trouble = Trouble()
+    async with a_desk(tmp_path, NOTHING, executor=trouble) as desk:
+        inode = await desk.put("red.png", RED)
+        before = desk.draft(inode)
+        desk.spool.path(before.spool_name).unlink()
+        draft = await desk.files.open_for_writing(inode, truncate=False)
+        async with draft.lock:
+            with trio.move_on_after(limits.FUSE_DATA_DEADLINE_S):
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(desk.files.write, draft, 0, RED)
+        await desk.files.commit(draft)
+        assert desk.draft(inode).state is DraftState.WAITING
+        await desk.files.release(draft)
+        draft = await desk.files.open_for_writing(inode, truncate=True)
+        await desk.finish(draft, RED)
         assert await desk.read(inode) == RED
