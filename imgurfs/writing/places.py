@@ -13,7 +13,7 @@ from typing import Concatenate, Final, ParamSpec, TypeVar
 
 from imgurfs.clock import Clock
 from imgurfs.config import MountConfig
-from imgurfs.errors import NameTakenError, NotFoundError
+from imgurfs.errors import ContentGoneError, NameTakenError, NotFoundError
 from imgurfs.model import Inode
 from imgurfs.store import edits, entries
 from imgurfs.store.database import Connection, Database
@@ -155,7 +155,13 @@ class Places:
         for draft in moves.needs_look(self._rows.reader, inode, new):
             look = seen.get(draft.inode)
             if look is None or look.draft != draft:
-                seen[draft.inode] = Look(draft, await self._head(draft.inode))
+                try:
+                    head = await self._head(draft.inode)
+                except (NotFoundError, ContentGoneError):
+                    # Another program has removed it: the transaction says what that
+                    # means. One that is there without its bytes begins with nothing.
+                    head = b""
+                seen[draft.inode] = Look(draft, head)
 
     async def _head(self, inode: Inode) -> bytes:
         """Return the first bytes of a content in the spool, to judge it by."""

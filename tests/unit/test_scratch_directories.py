@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import trio
+import trio.testing
 from trio.testing import MockClock
 
 from imgurfs.config import MountConfig
@@ -139,3 +141,27 @@ async def test_a_local_file_stays_local_in_any_directory(
         assert state(d, "Notes/notes.txt") is DraftState.LOCAL
         await d.drain(1_000)
         assert d.albums() == {"Notes": [d.image("Notes/x.png")]}
+
+
+async def test_a_directory_is_renamed_while_files_in_it_are_removed(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    """W12: another program may take a file away while those of a directory are looked
+    at; that is no reason to refuse the directory its name.
+    """
+    async with placed(tmp_path) as d:
+        await d.mkdir("trip.tmp")
+        for name in ("a.png", "b.png", "c.png"):
+            await d.write(f"trip.tmp/{name}")
+        first = d.node("trip.tmp/a.png").inode
+        draft = d.node("trip.tmp/c.png").draft
+        assert draft is not None
+        held = await d.writer.files.open_for_writing(first, truncate=False)
+        async with trio.open_nursery() as nursery, held.lock:
+            nursery.start_soon(d.move, "trip.tmp", "Trip")
+            await trio.testing.wait_all_tasks_blocked()
+            await d.remove("trip.tmp/b.png")
+            d.writer.spool.path(draft.spool_name).unlink()
+        await d.writer.files.release(held)
+        assert d.names() == ["Trip"]
+        assert d.names("Trip") == ["a.png", "c.png"]
