@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import secrets
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 from functools import partial
 from typing import Final
@@ -18,6 +18,7 @@ import msgspec
 
 from imgurfs.clock import Clock
 from imgurfs.content.spool import Spool
+from imgurfs.jobs import drive
 from imgurfs.model import Inode
 from imgurfs.store import drafts, entries, meta, notices
 from imgurfs.store.database import Connection, Database
@@ -113,18 +114,29 @@ def _settle_rows(
 def _settle_lost(c: Connection, row: Draft, *, now: float) -> None:
     """Settle a row without a file."""
     node = entries.node(c, row.inode)
+    names = [(parent, name) for parent, name, _ in entries.entries_of(c, row.inode)]
     has_image = node is not None and node.image is not None and bool(node.image.id)
     if row.state in (DraftState.SENT, DraftState.KEPT) or (
         has_image and row.state is DraftState.WRITING
     ):
         logger.warning("the spool has lost %s; what Imgur has is shown", row.spool_name)
         drafts.drop(c, row.inode)
+        _restore_replaced(c, row, names, now=now)
     elif row.state is DraftState.WRITING:
         # A file that was made just before the power went, and nobody had closed.
         drafts.drop(c, row.inode)
         entries.remove(c, row.inode)
+        _restore_replaced(c, row, names, now=now)
     elif drafting.stop_upload(c, row, now=now):
         _refuse(c, row, LOST, now=now)
+
+
+def _restore_replaced(
+    c: Connection, row: Draft, names: Iterable[tuple[int, str]], *, now: float
+) -> None:
+    """Show the image again whose end a content that is lost would have been."""
+    if row.replaces:
+        drive.restore(c, row.replaces, names, now=now)
 
 
 def _refuse(c: Connection, row: Draft, error: str, *, now: float) -> None:

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from trio.testing import MockClock
 
 from imgurfs import limits
 from imgurfs.config import MountConfig
@@ -15,7 +16,9 @@ from imgurfs.model import ROOT_INODE, Inode
 from imgurfs.store import drafts, entries
 from imgurfs.store.drafts import DraftState
 from imgurfs.writing import recovery
+from imgurfs.writing.drafting import Rules
 from tests.support import connected
+from tests.support.phases import drive
 from tests.support.pictures import small_picture
 from tests.support.writing import Desk, a_desk
 
@@ -124,3 +127,40 @@ async def test_no_setting_sends_what_is_refused_for_another_reason(
             assert desk.draft(rejected).error == "Imgur says no"
             assert desk.draft(half).state is DraftState.REFUSED
             assert desk.draft(rejected).state is DraftState.REFUSED
+
+
+@pytest.mark.parametrize("was_image", [False, True])
+async def test_what_a_lost_file_was_to_replace_is_shown_again(
+    tmp_path: Path, autojump_clock: MockClock, *, was_image: bool
+) -> None:
+    """W8: a file is renamed over an image before it is closed, and the power cut takes
+    the file: the image stays on the drive as it stays on Imgur.
+    """
+    async with drive(tmp_path) as d:
+        await d.account("A/")
+        await d.write("A/x.png")
+        if was_image:
+            await d.write("A/y.png")
+        await d.drain()
+        old, files = d.image("A/x.png"), d.writer.files
+        if was_image:
+            inode = d.node("A/y.png").inode
+            draft = await files.open_for_writing(inode, truncate=True)
+        else:
+            inode, draft = await files.create(*d.at("A/y.png"))
+        await files.write(draft, 0, small_picture("new"))
+        await d.move("A/y.png", "A/x.png")
+        row = drafts.get(d.db.reader, inode)
+        assert row is not None
+        assert row.replaces == old
+        d.writer.spool.path(row.spool_name).unlink()
+        await recovery.recover(
+            d.db, d.writer.spool, clock=d.there.clock, rules=Rules(MountConfig(), 600.0)
+        )
+        await files.release(draft)
+        shown = {d.image(f"A/{name}") for name in d.names("A")}
+        assert len(shown) == (2 if was_image else 1)
+        assert old in shown
+        if not was_image:
+            assert d.image("A/x.png") == old
+        await d.drain()
