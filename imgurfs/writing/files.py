@@ -88,6 +88,7 @@ class Files:
             spool=spool,
             fetcher=fetcher,
             clock=clock,
+            opened=self._open,
         )
 
     def __repr__(self) -> str:
@@ -261,9 +262,8 @@ class Files:
 
     async def _close(self, draft: OpenDraft) -> None:
         del self._open[draft.inode]
-        for file in (draft.file, *draft.retired):
-            if file is not None:
-                self._spool.close_file(file)
+        for file in filter(None, (draft.file, *draft.retired)):
+            self._spool.close_file(file)
         if draft.arrival is not None:
             await draft.arrival.discard()
         if draft.is_nameless and draft.file is not None:

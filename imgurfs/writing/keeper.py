@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Final, NoReturn
@@ -27,6 +28,7 @@ from imgurfs.store import drafts, entries, meta
 from imgurfs.store.database import Connection
 from imgurfs.store.drafts import Draft, DraftState
 from imgurfs.writing import drafting
+from imgurfs.writing.opened import OpenDraft
 from imgurfs.writing.rows import Rows
 
 logger = logging.getLogger(__name__)
@@ -54,11 +56,15 @@ class Keeper:
         spool: Spool,
         fetcher: Fetcher,
         clock: Clock,
+        opened: Mapping[Inode, OpenDraft],
     ) -> None:
         self._rows = rows
         self._spool = spool
         self._fetcher = fetcher
         self._clock = clock
+        self._opened = opened
+        # Contents nobody needs any more but those who have them open.
+        self._held: set[str] = set()
         self._patience: dict[Inode, _Patience] = {}
 
     async def run(self) -> NoReturn:
@@ -67,6 +73,7 @@ class Keeper:
         while True:
             now = self._clock.now()
             is_due = any(one.retry_at <= now for one in self._patience.values())
+            is_due |= bool(self._held - self._open_names())
             if self._spool.is_owned:
                 before, version = version, self._rows.version()
                 if is_due or version != before:
@@ -155,9 +162,12 @@ class Keeper:
         """Remove contents, when it is durable that nothing names them any more."""
         if drafts.of_deleted(self._rows.reader):
             await self._rows.write(_drop_deleted)
+        discarded = drafts.discarded(self._rows.reader)
+        # The room for what is written to them yet would never be given back.
+        self._held = discarded & self._open_names()
         free = [
             name
-            for name in drafts.discarded(self._rows.reader)
+            for name in discarded - self._held
             if not drafting.may_be_read(self._rows.reader, name)
         ]
         if not free:
@@ -170,6 +180,9 @@ class Keeper:
         for start in range(0, len(free), _REMOVED_AT_ONCE):
             await self._spool.remove(*free[start : start + _REMOVED_AT_ONCE])
         await self._rows.write(lambda c: drafts.removed(c, free))
+
+    def _open_names(self) -> set[str]:
+        return {draft.file.name for draft in self._opened.values() if draft.file}
 
 
 def _settle(

@@ -20,6 +20,7 @@ from imgurfs.store import drafts, edits, entries
 from imgurfs.store.drafts import DraftState
 from tests.support import connected
 from tests.support.pictures import small_picture
+from tests.support.placed import LONG_S, placed
 from tests.support.writing import Desk, a_desk
 
 RED, BLUE = small_picture("red"), small_picture("blue")
@@ -263,3 +264,32 @@ async def test_a_cache_that_another_process_has_does_not_stop_anything(
             assert await two.read(inode) == RED
             assert _asked(two, "GET") == 1
         assert one.spooled() == []
+
+
+async def test_what_is_written_to_a_deleted_image_takes_room_until_it_is_closed(
+    autojump_clock: MockClock, tmp_path: Path
+) -> None:
+    """W19: the bytes of an image that Imgur has deleted are the program's that has it
+    open, and all of their room is given back afterwards.
+    """
+    async with placed(tmp_path) as d:
+        await d.write("x.png")
+        await d.drain()
+        files, spool = d.writer.files, d.writer.spool
+        draft = await files.open_for_writing(d.node("x.png").inode, truncate=False)
+        await files.write(draft, None, b"more")
+        await d.remove("x.png")
+        await d.drain(LONG_S)
+        assert d.images() == []
+        await trio.sleep(10)
+        await files.write(draft, None, bytes(1 << 20))
+        assert (
+            await files.read(draft, 0, 1 << 20)
+            == (small_picture("x.png") + b"more" + bytes(1 << 20))[: 1 << 20]
+        )
+        await files.commit(draft)
+        assert spool.used_bytes > 1 << 20
+        await files.release(draft)
+        await trio.sleep(10)
+        assert spool.used_bytes == 0
+        assert list(spool.directory.glob("[0-9]*")) == []
