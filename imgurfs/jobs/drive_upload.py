@@ -157,13 +157,12 @@ class DriveUploads:
         held_back = self._sender.held_back(job, marker)
         if held_back is not None:
             return held_back
-        if drive_settle.is_unchanged(reader, candidate.inode, digest):
-            node = entries.node(reader, candidate.inode)
-            assert node is not None
-            assert node.image is not None
-            is_there = self._presence.of(node.image.id)
+        node = entries.node(reader, candidate.inode)
+        image = None if node is None else node.image
+        if image and drive_settle.is_unchanged(reader, candidate.inode, digest):
+            is_there = self._presence.of(image.id)
             if is_there is None:
-                return node.image.id
+                return image.id
             if is_there:
                 return Resolved(
                     lambda c: drive_settle.unchanged(
