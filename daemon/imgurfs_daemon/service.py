@@ -175,9 +175,12 @@ class Daemon:
                 nursery.start_soon(self._drain, drained)
                 log.info("watching %d folder(s)", len(self._watched))
                 task_status.started()
-                await stop.wait()
-                self._nursery.cancel_scope.cancel()
-                self._nursery = None
+                try:
+                    await stop.wait()
+                finally:
+                    # It takes no more folders, also when an error ends it.
+                    following, self._nursery = self._nursery, None
+                following.cancel_scope.cancel()
                 self.drainer.stop()
                 with trio.move_on_after(limits.STOP_GRACE_S * _FINISH_SHARE):
                     await drained.wait()

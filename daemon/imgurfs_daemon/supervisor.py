@@ -30,6 +30,7 @@ from imgurfs.draining import LOGIN_NOTICE
 from imgurfs.errors import (
     ConfigError,
     DatabaseDamagedError,
+    DatabaseError,
     ImgurfsError,
     LoginNeededError,
     MountpointError,
@@ -256,7 +257,11 @@ class Supervisor:
             if name in names and _is_same(account.settings, settings, name):
                 account.settings = settings
                 if account.daemon is not None:
-                    await account.daemon.set_folders(settings.folders_of(name))
+                    try:
+                        await account.daemon.set_folders(settings.folders_of(name))
+                    except DatabaseError as error:
+                        # That ends it, too; what is read now is for the next one.
+                        log.warning("account %s: %s", name, error.message)
                 account.retry.set()
             else:
                 await self._end([account])

@@ -16,7 +16,13 @@ import msgspec
 
 from imgurfs import limits
 from imgurfs.budget import Grant
-from imgurfs.errors import ForbiddenError, ImgurfsError, NotFoundError
+from imgurfs.errors import (
+    ForbiddenError,
+    ImgurfsError,
+    NotFoundError,
+    OutageError,
+    RejectedError,
+)
 from imgurfs.jobs import content, drive, placing, queueing, settle
 from imgurfs.jobs.album_calls import AddImages, RemoveImages, SetImages, cheapest
 from imgurfs.jobs.placing import adopt_album
@@ -242,7 +248,10 @@ class AlbumWorker:
         is_late = self._clock.now() < changed_at + limits.LISTING_LAG_S
         if is_late or kept > limits.ALBUM_CALL_IMAGES_MAX:
             return None
-        with contextlib.suppress(NotFoundError, ForbiddenError):
+        # Who cannot be told what is in it changes it call by call.
+        with contextlib.suppress(
+            NotFoundError, ForbiddenError, RejectedError, OutageError
+        ):
             inside = await self._account.images_in(album_id)
             if {m.image_id for m in rows}.issuperset(inside):
                 return inside

@@ -76,15 +76,18 @@ def requeue(
 ) -> None:
     """Let a job wait, unless somebody has withdrawn it meanwhile."""
     current = outbox.job(c, job.id)
-    if current is not None and current.state in ("queued", "sending"):
-        outbox.requeue(
-            c,
-            job.id,
-            not_before=not_before,
-            error=error,
-            is_counted=is_counted,
-            is_doubtful=is_counted and job.kind == queueing.DELETE_IMAGE,
-        )
+    if current is None or current.state not in (JobState.QUEUED, JobState.SENDING):
+        return
+    # What was not even sent cannot have happened.
+    is_sent = current.state is JobState.SENDING
+    outbox.requeue(
+        c,
+        job.id,
+        not_before=not_before,
+        error=error,
+        is_counted=is_counted,
+        is_doubtful=is_counted and is_sent and job.kind == queueing.DELETE_IMAGE,
+    )
 
 
 def fail(

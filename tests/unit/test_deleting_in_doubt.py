@@ -113,6 +113,24 @@ async def test_what_may_have_happened_cannot_be_undone(
         assert b.imgur.images == {}
 
 
+async def test_what_was_never_sent_can_be_undone(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    """S22: Imgur did not answer what is asked before a deletion, which is no doubt."""
+    async with bench(tmp_path) as b:
+        image_id = await b.delete_of("a.gif")
+        (b.root / "a.gif").unlink()
+        b.albums.failures = [OutageError("500")] * 3
+        await drain_for(b, _FIRST_ATTEMPT_S)
+        (job,) = outbox.unfinished(b.db.reader)
+        assert job.error == "500"
+        now = b.clock.now()
+        await b.db.write(lambda c: control.undo(c, job.id, now=now))
+        await drain_for(b, _LONG_S)
+        assert image_id in b.imgur.images
+        assert list(b.states().values()) == ["done", "cancelled"]
+
+
 def numbered(number: int) -> str:
     """Return the name of one of many files."""
     return f"{number:02}.gif"

@@ -9,7 +9,7 @@ import pytest
 from trio.testing import MockClock
 
 from imgurfs import limits
-from imgurfs.errors import OutageError
+from imgurfs.errors import ImgurfsError, OutageError, RejectedError
 from imgurfs.jobs import queueing
 from imgurfs.jobs.queueing import UpdateAlbumPayload
 from imgurfs.model import Album, AlbumId, ImageId
@@ -127,6 +127,23 @@ async def test_an_album_that_others_use_is_not_replaced(
         b.imgur.albums[one].append(ImageId("theirs"))
         await drain_for(b, 30)
         assert b.imgur.albums[one] == ["image0", "theirs"]
+        assert [call.split()[0] for call in b.imgur.calls] == ["remove"] * 3
+
+
+@pytest.mark.parametrize("error", [OutageError("500"), RejectedError("400")])
+async def test_an_album_that_cannot_be_read_is_changed_all_the_same(
+    tmp_path: Path, autojump_clock: MockClock, error: ImgurfsError
+) -> None:
+    """S14: Some albums cannot be listed for days; taking images out needs no list."""
+    async with bench(tmp_path) as b:
+        one = await emptied_but_one(b)
+
+        async def images_in(album_id: AlbumId) -> list[ImageId]:
+            raise error
+
+        b.albums.images_in = images_in  # type: ignore[method-assign]
+        await drain_for(b, 30)
+        assert b.imgur.albums[one] == ["image0"]
         assert [call.split()[0] for call in b.imgur.calls] == ["remove"] * 3
 
 
