@@ -265,17 +265,18 @@ class _Reading:
     async def leave_moving(self) -> None:
         """Leave out the files that are now at the path of one that is to be sent."""
         base, files = self._base, self._snapshot.files
-        gone: dict[tuple[int, int], list[bytes]] = {}
+        # Its number alone would not do: that of a deleted file is given to a new one.
+        gone: dict[tuple[int, ...], list[bytes]] = {}
         for path, known in base.rows.items():
             if path not in files:
-                identity = known.stat.device, known.stat.inode
+                identity = (known.stat.device, *known.stat.identity)
                 gone.setdefault(identity, []).append(path)
         if not gone:
             return
         places = {
-            path: (file.device, file.inode)
+            path: identity
             for path, file in files.items()
-            if (file.device, file.inode) in gone
+            if (identity := (file.device, *file.identity)) in gone
         }
         for place in await _pending(self._c, self._folder, places):
             for path in gone[places[place]]:

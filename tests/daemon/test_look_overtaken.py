@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -295,3 +296,21 @@ async def test_an_album_that_goes_from_two_folders_at_once_is_held(
         assert held.count == 12
         paths = [path for path in other.rows() if path.startswith(b"trip/")]
         assert len(paths) == 12, "each is looked for once more before it is deleted"
+
+
+async def test_a_new_file_with_the_number_of_a_deleted_one_keeps_no_image(
+    tmp_path: Path,
+) -> None:
+    """S9: File systems give numbers again; a file that waits to be sent is not for that
+    reason the one that is gone.
+    """
+    with rig_in(tmp_path) as rig:
+        gone = rig.write("gone.png")
+        await _send_replacement(rig)
+        row = rig.rows()[b"gone.png"]
+        new = (rig.root / "p.png").stat()
+        gone.unlink()
+        again = replace(row, device=new.st_dev, inode=new.st_ino)
+        await rig.db.write(lambda c: synced.put_file(c, rig.folder(), again))
+        await rig.carry_out(await rig.looker.look())
+        assert _delete_of(rig, row.image_id) is not None
