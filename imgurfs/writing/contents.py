@@ -96,8 +96,7 @@ class Contents:
         finally:
             if file.writes > before:
                 self._was_changed(draft)
-        if draft.shortfall is not None and start <= draft.shortfall.offset < end:
-            draft.shortfall = None
+        draft.was_written(start, end)
 
     async def truncate(self, draft: OpenDraft, size_bytes: int) -> None:
         """Cut the content, or lengthen it with zeros."""
@@ -115,9 +114,7 @@ class Contents:
                 draft.fall_short(offset, error, length=size_bytes)
                 raise
         self._was_changed(draft)
-        short = draft.shortfall
-        if short and (size_bytes <= short.offset or size_bytes == short.length):
-            draft.shortfall = None
+        draft.was_cut(size_bytes)
 
     async def commit(self, draft: OpenDraft) -> None:
         """Make a dirty content durable, and say what becomes of it.
@@ -155,11 +152,11 @@ class Contents:
     ) -> None:
         """Write the row of a content that a program has closed."""
         assert draft.file is not None
-        size_bytes, noticed = draft.file.size_bytes, draft.shortfall
+        size_bytes, noticed = draft.file.size_bytes, dict(draft.shortfalls)
         # A refused write that changed nothing leaves a content that is whole, unless it
         # is the rest of what was written before and made durable.
         is_short = draft.is_changed or draft.is_touched
-        shortfall = noticed if is_short else None
+        shortfall = draft.shortfall if is_short else None
         verdict = await self._rows.write(
             partial(
                 drafting.finish,
@@ -169,7 +166,7 @@ class Contents:
                 size_bytes=size_bytes,
                 times=draft.times,
                 rules=self._rules,
-                damage="" if shortfall is None else shortfall.error.message,
+                damage="" if shortfall is None else shortfall.message,
                 is_grown=is_grown,
                 now=self._clock.now(),
             ),
@@ -179,11 +176,14 @@ class Contents:
         reach("draft-committed")
         draft.is_dirty = draft.is_changed = False
         draft.times = NO_TIMES
-        if draft.shortfall is noticed:
-            draft.shortfall = None
+        draft.shortfalls = {
+            change: error
+            for change, error in draft.shortfalls.items()
+            if noticed.get(change) is not error
+        }
         # No verdict: it has no name any more, so nobody is ever to see it again.
         if verdict is not None:
-            draft.refusal = verdict.exception if shortfall is None else shortfall.error
+            draft.refusal = verdict.exception if shortfall is None else shortfall
 
     async def take_back(self, draft: OpenDraft, error: ImgurfsError) -> None:
         """Let a content that is not whole, or not durable, be unfinished; say why."""

@@ -250,7 +250,7 @@ class Files:
             return
         with trio.CancelScope(shield=True):
             try:
-                if (draft.is_dirty or draft.shortfall) and not draft.is_nameless:
+                if (draft.is_dirty or draft.shortfalls) and not draft.is_nameless:
                     await self.sync(draft)
             except ImgurfsError as error:
                 # Nobody is left to be told; the row says that it is not finished.
@@ -348,7 +348,7 @@ class Files:
         """
         async with draft.lock:
             if draft.shortfall is not None and not draft.is_dirty:
-                await self.contents.take_back(draft, draft.shortfall.error)
+                await self.contents.take_back(draft, draft.shortfall)
             if draft.is_dirty:
                 await self.contents.commit(draft)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import Final
+from typing import Final, NamedTuple
 
 import trio
 
@@ -18,16 +18,22 @@ from imgurfs.writing.drafting import NO_TIMES, Times
 GONE: Final = "the file was removed, and its bytes with it"
 
 
-@dataclass(frozen=True, slots=True)
-class Shortfall:
-    """A change that was not made: where, and what the program was told.
+#: Changes of one file that were not made and are told apart.
+SHORTFALLS_MAX: Final = 64
+
+
+class Change(NamedTuple):
+    """A change that was not made.
 
     ``length``: what the content was to be cut or lengthened to; else None.
     """
 
     offset: int
-    error: ImgurfsError
     length: int | None = None
+
+
+#: More changes than are told apart: made good by emptying the file, and by no write.
+_MANY: Final = Change(-1, 0)
 
 
 @dataclass(eq=False, slots=True)
@@ -37,6 +43,8 @@ class OpenDraft:
     ``file`` is the content in the spool, and None while the file is an ``image`` whose
     bytes were not changed. ``is_dirty``: it was changed since the last commit, or is
     about to be (``is_changed``: it was; ``is_touched``: ever since it was opened).
+    ``shortfalls`` are the changes that
+    were not made, and what the program was told: it is whole when there are none.
     ``refusal`` is what the next one who closes it is told. ``times`` are those that are
     not in the row yet. ``retired`` are contents that somebody may still be reading.
     ``is_unlinked``: a program has taken its last name away. ``is_nameless``: its
@@ -55,7 +63,7 @@ class OpenDraft:
     is_touched: bool = False
     is_unlinked: bool = False
     is_nameless: bool = False
-    shortfall: Shortfall | None = None
+    shortfalls: dict[Change, ImgurfsError] = field(default_factory=dict)
     refusal: ImgurfsError | None = None
     times: Times = NO_TIMES
     arrival: Arrival | None = None
@@ -74,6 +82,11 @@ class OpenDraft:
         if self.file is not None:
             return self.file.size_bytes
         return 0 if self.image is None else self.image.size_bytes
+
+    @property
+    def shortfall(self) -> ImgurfsError | None:
+        """What the program was told of the first change that was not made."""
+        return next(iter(self.shortfalls.values()), None)
 
     def on_imgur(self) -> Image:
         """Return the image whose bytes the file has. Raises ContentGoneError."""
@@ -99,7 +112,29 @@ class OpenDraft:
         """
         if not isinstance(error, ImgurfsError):
             error = DeadlineError("a change of it was not done in time")
-        self.shortfall = self.shortfall or Shortfall(offset, error, length)
+        change = Change(offset, length)
+        is_one_more = change not in self.shortfalls
+        if is_one_more and len(self.shortfalls) >= SHORTFALLS_MAX:
+            first = next(iter(self.shortfalls))
+            self.shortfalls = {first: self.shortfalls[first]}
+            change = _MANY
+        self.shortfalls[change] = error
+
+    def was_written(self, start: int, end: int) -> None:
+        """Forget the changes that this write makes good."""
+        self.shortfalls = {
+            change: error
+            for change, error in self.shortfalls.items()
+            if not start <= change.offset < end
+        }
+
+    def was_cut(self, size_bytes: int) -> None:
+        """Forget the changes that cutting, or lengthening, to this size makes good."""
+        self.shortfalls = {
+            change: error
+            for change, error in self.shortfalls.items()
+            if size_bytes > change.offset and size_bytes != change.length
+        }
 
     def overlay(self, node: Node) -> Node:
         """Return the node with the size and times that are not in its row yet."""

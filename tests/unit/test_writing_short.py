@@ -13,6 +13,7 @@ from imgurfs import limits
 from imgurfs.errors import DatabaseError, SpoolFullError, TooLargeError
 from imgurfs.model import ROOT_INODE
 from imgurfs.store.drafts import DraftState
+from imgurfs.writing.opened import SHORTFALLS_MAX
 from tests.support import connected
 from tests.support.pictures import small_picture
 from tests.support.writing import Trouble, a_desk
@@ -69,6 +70,74 @@ async def test_lengthening_a_file_at_last_makes_it_whole(tmp_path: Path) -> None
         await desk.files.commit(draft)
         await desk.files.release(draft)
         assert desk.draft(inode).state is DraftState.WAITING
+
+
+async def test_each_change_that_was_not_made_has_to_be_made_good(
+    tmp_path: Path,
+) -> None:
+    """W16: a program goes on without room set aside, and one of its writes fails: the
+    file is whole when that one is made too, not before.
+    """
+    async with a_desk(tmp_path, NOTHING, size_bytes_max=ROOM) as desk:
+        inode, draft = await desk.files.create(ROOT_INODE, "red.png")
+        await desk.files.write(draft, 0, RED[:THIRD])
+        with pytest.raises(TooLargeError):
+            await desk.files.truncate(inode, 2 * ROOM)
+        with pytest.raises(TooLargeError):
+            await desk.files.write(draft, 2 * THIRD, bytes(ROOM))
+        await desk.files.write(draft, THIRD, RED[THIRD : 2 * THIRD])
+        with pytest.raises(TooLargeError):
+            await desk.files.commit(draft)
+        assert desk.draft(inode).state is DraftState.REFUSED
+        assert desk.uploads() == []
+        await desk.files.write(draft, 2 * THIRD, RED[2 * THIRD :])
+        await desk.files.commit(draft)
+        await desk.files.release(draft)
+        assert desk.draft(inode).state is DraftState.WAITING
+        assert await desk.read(inode) == RED
+
+
+async def test_lengthening_a_file_at_last_makes_no_write_good(tmp_path: Path) -> None:
+    """W16: there is room at last, and what a write was to bring is still not there."""
+    async with a_desk(tmp_path, NOTHING, size_bytes_max=ROOM) as desk:
+        other = await desk.put("other.png", RED + bytes(ROOM // 2))
+        inode, draft = await desk.files.create(ROOT_INODE, "red.png")
+        await desk.files.write(draft, 0, RED[:THIRD])
+        with pytest.raises(SpoolFullError):
+            await desk.files.truncate(inode, ROOM // 2)
+        with pytest.raises(SpoolFullError):
+            await desk.files.write(draft, THIRD, bytes(ROOM // 2))
+        await desk.files.truncate(other, 0)
+        await desk.files.truncate(inode, ROOM // 2)
+        with pytest.raises(SpoolFullError):
+            await desk.files.commit(draft)
+        await desk.files.release(draft)
+        assert desk.draft(inode).state is DraftState.REFUSED
+
+
+@pytest.mark.parametrize("is_emptied", [False, True])
+async def test_a_thousand_writes_in_vain_are_made_good_by_emptying_the_file(
+    tmp_path: Path, *, is_emptied: bool
+) -> None:
+    """W16: so many are not told apart, so no write mends them; beginning anew does."""
+    async with a_desk(tmp_path, NOTHING, size_bytes_max=ROOM) as desk:
+        inode, draft = await desk.files.create(ROOT_INODE, "red.png")
+        await desk.files.write(draft, 0, RED)
+        for offset in range(1000):
+            with pytest.raises(TooLargeError):
+                await desk.files.write(draft, offset, bytes(ROOM + 1))
+        assert len(draft.shortfalls) <= SHORTFALLS_MAX
+        if is_emptied:
+            await desk.files.truncate(inode, 0)
+        await desk.files.write(draft, 0, RED + bytes(1000))
+        if is_emptied:
+            await desk.files.commit(draft)
+        else:
+            with pytest.raises(TooLargeError):
+                await desk.files.commit(draft)
+        await desk.files.release(draft)
+        state = DraftState.WAITING if is_emptied else DraftState.REFUSED
+        assert desk.draft(inode).state is state
 
 
 async def test_half_a_picture_that_was_made_durable_is_not_uploaded(
