@@ -73,7 +73,7 @@ class EditingOperations(Operations):
             node = self._node(inode)
         else:
             node = self._node(inode)
-            info = self._opened(OpenFile(node, flags, draft=draft))
+            info = self._opened(OpenFile(node, flags, draft=draft, is_writer=True))
         return info, self._attributes(node)
 
     @request()
@@ -94,7 +94,7 @@ class EditingOperations(Operations):
             await self._files.commit(draft)
             return self._attributes(self._node(inode))
         finally:
-            await self._files.release(draft)
+            await self._files.release(draft, is_writer=True)
 
     @request(Wait.DATA)
     async def open(
@@ -117,7 +117,7 @@ class EditingOperations(Operations):
         if not is_for_writing:
             return await self._open_for_reading(node, flags)
         draft = await self._files.open_for_writing(inode, truncate=is_truncating)
-        return self._opened(OpenFile(node, flags, draft=draft))
+        return self._opened(OpenFile(node, flags, draft=draft, is_writer=True))
 
     @request(Wait.DATA)
     async def write(self, fh: pyfuse3.FileHandleT, off: int, buf: bytes) -> int:

@@ -21,13 +21,15 @@ class OpenFile:
     """A file that somebody has open. ``node`` is as it was at that moment.
 
     ``draft`` holds the bytes that are in the spool, ``cached`` those that come from
-    Imgur: what is read comes from the draft if there is one.
+    Imgur: what is read comes from the draft if there is one. ``is_writer``: it was
+    made, emptied or opened for writing, whatever may be done through it.
     """
 
     node: Node
     flags: int
     draft: OpenDraft | None = None
     cached: CachedFile | None = None
+    is_writer: bool = False
     sequence: Sequence = field(default_factory=Sequence)
 
     @property

@@ -273,7 +273,7 @@ class Operations(pyfuse3.Operations):
         if opened.cached is not None:
             self._rooms.fetcher.let_go(opened.cached)
         if opened.draft is not None:
-            await self._files.release(opened.draft)
+            await self._files.release(opened.draft, is_writer=opened.is_writer)
 
     def _open_file(self, fh: int) -> OpenFile:
         opened = self.handles.file(fh)

@@ -84,7 +84,7 @@ class Contents:
         """Take all of the bytes; ``offset`` None is the end of the file."""
         start = draft.size_bytes if offset is None else offset
         end = start + len(data)
-        file = await self._begin(draft, start, bytes_kept=None)
+        file = await self._begin(draft, start)
         before = file.writes
         try:
             if problem := size_problem(end, self._rules.settings):
@@ -98,25 +98,40 @@ class Contents:
                 self._was_changed(draft)
         draft.was_written(start, end)
 
-    async def truncate(self, draft: OpenDraft, size_bytes: int) -> None:
-        """Cut the content, or lengthen it with zeros."""
+    async def truncate(
+        self, draft: OpenDraft, size_bytes: int, *, is_opening: bool = False
+    ) -> None:
+        """Cut the content, or lengthen it with zeros.
+
+        ``is_opening``: if it fails, nobody has it open who would miss it.
+        """
         if not draft.has_bytes and size_bytes == draft.size_bytes > 0:
             return
         if problem := size_problem(size_bytes, self._rules.settings):
             raise problem
         # What was to be made room for may be written all the same.
         offset = min(size_bytes, draft.size_bytes)
-        file = await self._begin(draft, offset, bytes_kept=size_bytes)
-        if file.size_bytes != size_bytes:
-            try:
+        is_begun = draft.is_touched
+        try:
+            file = await self._make_writable(draft, bytes_kept=size_bytes)
+            is_begun = True
+            if file.size_bytes != size_bytes:
                 await self._spool.truncate(file, size_bytes)
-            except BaseException as error:
+        except BaseException as error:
+            if is_begun and not is_opening:
                 draft.fall_short(offset, error, length=size_bytes)
-                raise
+            raise
         self._was_changed(draft)
         draft.was_cut(size_bytes)
 
-    async def commit(self, draft: OpenDraft) -> None:
+    async def save(self, draft: OpenDraft) -> None:
+        """Commit what is dirty, and what is not whole and may be uploaded so."""
+        if draft.shortfall is not None and draft.is_touched and not draft.is_dirty:
+            await self.take_back(draft, draft.shortfall)
+        if draft.is_dirty:
+            await self._commit(draft)
+
+    async def _commit(self, draft: OpenDraft) -> None:
         """Make a dirty content durable, and say what becomes of it.
 
         A new file that only grew is made durable while its row is: after a power cut
@@ -152,7 +167,7 @@ class Contents:
     ) -> None:
         """Write the row of a content that a program has closed."""
         assert draft.file is not None
-        size_bytes, noticed = draft.file.size_bytes, dict(draft.shortfalls)
+        size_bytes = draft.file.size_bytes
         # A refused write that changed nothing leaves a content that is whole, unless it
         # is the rest of what was written before and made durable.
         is_short = draft.is_changed or draft.is_touched
@@ -176,11 +191,6 @@ class Contents:
         reach("draft-committed")
         draft.is_dirty = draft.is_changed = False
         draft.times = NO_TIMES
-        draft.shortfalls = {
-            change: error
-            for change, error in draft.shortfalls.items()
-            if noticed.get(change) is not error
-        }
         # No verdict: it has no name any more, so nobody is ever to see it again.
         if verdict is not None:
             draft.refusal = verdict.exception if shortfall is None else shortfall
@@ -211,18 +221,16 @@ class Contents:
         now_ns = int(self._clock.now() * 1e9)
         draft.times = Times(now_ns, draft.times.atime_ns, now_ns)
 
-    async def _begin(
-        self, draft: OpenDraft, offset: int, *, bytes_kept: int | None
-    ) -> SpoolFile:
+    async def _begin(self, draft: OpenDraft, offset: int) -> SpoolFile:
         """Return the file that may be changed at ``offset``, or note that it was not.
 
         One that this opening has changed already is not whole without this change.
         """
         try:
-            return await self._make_writable(draft, bytes_kept=bytes_kept)
+            return await self._make_writable(draft, bytes_kept=None)
         except BaseException as error:
             if draft.is_touched:
-                draft.fall_short(offset, error, length=bytes_kept)
+                draft.fall_short(offset, error)
             raise
 
     async def _make_writable(

@@ -187,16 +187,7 @@ class Files:
                     await self._spool.remove(file.name)
                 raise
         reach("draft-created")
-        draft = self._open[inode] = OpenDraft(
-            inode,
-            holders=1,
-            is_loaded=True,
-            file=made[0],
-            generation=drafting.FIRST_GENERATION,
-            is_dirty=True,
-            is_changed=True,
-            is_touched=True,
-        )
+        draft = self._open[inode] = OpenDraft.made(inode, made[0])
         return inode, draft
 
     def _make(
@@ -220,13 +211,13 @@ class Files:
         Raises NotFoundError, IsDirectoryError, SpoolFullError.
         """
         await self._require_spool()
-        draft = await self._hold(inode)
+        draft = await self._hold(inode, is_writer=True)
         if truncate:
             try:
                 async with draft.lock:
-                    await self.contents.truncate(draft, 0)
+                    await self.contents.truncate(draft, 0, is_opening=True)
             except BaseException:
-                await self.release(draft)
+                await self.release(draft, is_writer=True)
                 raise
         return draft
 
@@ -239,19 +230,23 @@ class Files:
         draft.on_imgur()
         return None
 
-    async def release(self, draft: OpenDraft) -> None:
+    async def release(self, draft: OpenDraft, *, is_writer: bool = False) -> None:
         """Let one holder go; the last one's commits what nobody committed.
 
-        An unlinked file that was never uploaded is removed then.
+        So does the last writer's (``is_writer``: who has made it or opened it for
+        writing). An unlinked file that was never uploaded is removed with the last one.
         """
         assert draft.holders > 0
-        if draft.holders > 1:
+        assert draft.writers >= is_writer
+        draft.writers -= is_writer
+        if draft.holders > 1 and not (is_writer and draft.writers == 0):
             draft.holders -= 1
             return
         with trio.CancelScope(shield=True):
             try:
                 if (draft.is_dirty or draft.shortfalls) and not draft.is_nameless:
                     await self.sync(draft)
+                draft.end_writing()
             except ImgurfsError as error:
                 # Nobody is left to be told; the row says that it is not finished.
                 logger.warning("a file was not saved at its last close: %s", error)
@@ -319,15 +314,15 @@ class Files:
     async def truncate(self, inode: Inode, size_bytes: int) -> None:
         """Cut a file, or lengthen it with zeros. Raises what :meth:`write` raises."""
         await self._require_spool()
-        draft = await self._hold(inode)
+        draft = await self._hold(inode, is_writer=True)
         try:
             async with draft.lock:
                 await self.contents.truncate(draft, size_bytes)
-            if draft.holders == 1:
+            if draft.writers == 1:
                 # Nobody has it open who would commit it.
                 await self.sync(draft)
         finally:
-            await self.release(draft)
+            await self.release(draft, is_writer=True)
 
     async def commit(self, draft: OpenDraft) -> None:
         """Do what :meth:`sync` does when a file is closed, and say what is wrong.
@@ -347,10 +342,7 @@ class Files:
         and it can be tried again.
         """
         async with draft.lock:
-            if draft.shortfall is not None and not draft.is_dirty:
-                await self.contents.take_back(draft, draft.shortfall)
-            if draft.is_dirty:
-                await self.contents.commit(draft)
+            await self.contents.save(draft)
 
     async def set_times(self, inode: Inode, times: Times) -> bool:
         """Set times with the next commit; False: nothing is to be committed."""
@@ -372,17 +364,18 @@ class Files:
                 hint="unmount the other one",
             )
 
-    async def _hold(self, inode: Inode) -> OpenDraft:
+    async def _hold(self, inode: Inode, *, is_writer: bool = False) -> OpenDraft:
         draft = self._open.get(inode)
         if draft is None:
             draft = self._open[inode] = OpenDraft(inode)
         draft.holders += 1
+        draft.writers += is_writer
         try:
             async with draft.lock:
                 if not draft.is_loaded:
                     await self.contents.load(draft)
         except BaseException:
-            await self.release(draft)
+            await self.release(draft, is_writer=is_writer)
             raise
         return draft
 

@@ -13,7 +13,7 @@ from imgurfs.errors import ContentGoneError, DeadlineError, ImgurfsError
 from imgurfs.model import Image, Inode
 from imgurfs.store.entries import Node
 from imgurfs.writing.arrival import Arrival
-from imgurfs.writing.drafting import NO_TIMES, Times
+from imgurfs.writing.drafting import FIRST_GENERATION, NO_TIMES, Times
 
 GONE: Final = "the file was removed, and its bytes with it"
 
@@ -42,9 +42,10 @@ class OpenDraft:
 
     ``file`` is the content in the spool, and None while the file is an ``image`` whose
     bytes were not changed. ``is_dirty``: it was changed since the last commit, or is
-    about to be (``is_changed``: it was; ``is_touched``: ever since it was opened).
-    ``shortfalls`` are the changes that
-    were not made, and what the program was told: it is whole when there are none.
+    about to be (``is_changed``: it was; ``is_touched``: since the first of the
+    ``writers``, who are those of the ``holders`` that may change it, began).
+    ``shortfalls`` are the changes that were not made since then, and what the program
+    was told: it is whole when there are none.
     ``refusal`` is what the next one who closes it is told. ``times`` are those that are
     not in the row yet. ``retired`` are contents that somebody may still be reading.
     ``is_unlinked``: a program has taken its last name away. ``is_nameless``: its
@@ -54,6 +55,7 @@ class OpenDraft:
 
     inode: Inode
     holders: int = 0
+    writers: int = 0
     is_loaded: bool = False
     image: Image | None = None
     file: SpoolFile | None = None
@@ -70,6 +72,21 @@ class OpenDraft:
     retired: list[SpoolFile] = field(default_factory=list)
     sequence: Sequence = field(default_factory=Sequence)
     lock: trio.Lock = field(default_factory=trio.Lock)
+
+    @classmethod
+    def made(cls, inode: Inode, file: SpoolFile) -> OpenDraft:
+        """Return a new file, which the program that made it has open."""
+        return cls(
+            inode,
+            holders=1,
+            writers=1,
+            is_loaded=True,
+            file=file,
+            generation=FIRST_GENERATION,
+            is_dirty=True,
+            is_changed=True,
+            is_touched=True,
+        )
 
     @property
     def has_bytes(self) -> bool:
@@ -93,6 +110,12 @@ class OpenDraft:
         if self.image is None or not self.image.id:
             raise ContentGoneError(GONE)
         return self.image
+
+    def end_writing(self) -> None:
+        """When all is saved: nobody is left whose changes must be whole together."""
+        if not self.writers:
+            self.is_touched = False
+            self.shortfalls = {}
 
     async def begin_writing(self, offset: int) -> None:
         """Wait for the lock, which somebody may hold who makes the file durable."""

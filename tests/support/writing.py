@@ -88,7 +88,7 @@ class Desk:
                 await self.files.write(draft, None, data)
             await self.files.commit(draft)
         finally:
-            await self.files.release(draft)
+            await self.files.release(draft, is_writer=True)
 
     async def edit(self, inode: Inode, data: bytes, *, offset: int = 0) -> None:
         """Open a file, change some bytes in place, and close it."""
@@ -97,7 +97,7 @@ class Desk:
             await self.files.write(draft, offset, data)
             await self.files.commit(draft)
         finally:
-            await self.files.release(draft)
+            await self.files.release(draft, is_writer=True)
 
     async def read(self, inode: Inode) -> bytes:
         """Return all that a reader sees of a file."""

@@ -140,6 +140,97 @@ async def test_a_thousand_writes_in_vain_are_made_good_by_emptying_the_file(
         assert desk.draft(inode).state is state
 
 
+async def test_an_fsync_does_not_hide_that_a_write_has_failed(tmp_path: Path) -> None:
+    """W16: it tells no verdict, so the close does, whatever is written in between."""
+    async with a_desk(tmp_path, NOTHING, size_bytes_max=ROOM) as desk:
+        inode, draft = await desk.files.create(ROOT_INODE, "red.png")
+        await desk.files.write(draft, 0, RED[:THIRD])
+        with pytest.raises(TooLargeError):
+            await desk.files.write(draft, THIRD, bytes(ROOM))
+        await desk.files.sync(draft)
+        await desk.files.write(draft, 2 * THIRD, RED[2 * THIRD :])
+        with pytest.raises(TooLargeError):
+            await desk.files.commit(draft)
+        await desk.files.release(draft)
+        assert desk.draft(inode).state is DraftState.REFUSED
+        assert desk.uploads() == []
+
+
+async def test_a_whole_picture_stays_whole_while_somebody_looks_at_it(
+    tmp_path: Path,
+) -> None:
+    """W16: a change in vain of what another program has finished harms nothing."""
+    trouble = Trouble()
+    async with a_desk(tmp_path, NOTHING, executor=trouble) as desk:
+        inode, draft = await desk.files.create(ROOT_INODE, "red.png")
+        await desk.files.write(draft, 0, RED)
+        viewer = await desk.files.open_for_reading(inode)
+        assert viewer is draft
+        await desk.files.commit(draft)
+        await desk.files.release(draft, is_writer=True)
+        draft = await desk.files.open_for_writing(inode, truncate=False)
+        trouble.is_database_broken = True
+        with pytest.raises(DatabaseError):
+            await desk.files.write(draft, 0, RED[:THIRD])
+        trouble.is_database_broken = False
+        await desk.files.commit(draft)
+        await desk.files.release(draft, is_writer=True)
+        await desk.files.release(viewer)
+        assert desk.draft(inode).state is DraftState.WAITING
+        assert len(desk.uploads()) == 1
+
+
+async def test_what_no_close_has_saved_is_saved_when_the_last_writer_leaves(
+    tmp_path: Path,
+) -> None:
+    """W16: whoever still looks at it keeps neither the upload nor the refusal back."""
+    async with a_desk(tmp_path, NOTHING, size_bytes_max=ROOM) as desk:
+        inode, draft = await desk.files.create(ROOT_INODE, "red.png")
+        await desk.files.write(draft, 0, RED[:THIRD])
+        viewer = await desk.files.open_for_reading(inode)
+        assert viewer is draft
+        await desk.files.sync(draft)
+        with pytest.raises(TooLargeError):
+            await desk.files.write(draft, THIRD, bytes(ROOM))
+        await desk.files.release(draft, is_writer=True)
+        assert desk.draft(inode).state is DraftState.REFUSED
+        await desk.edit(inode, RED)
+        assert desk.draft(inode).state is DraftState.WAITING
+        await desk.files.release(viewer)
+
+
+async def test_a_picture_that_cannot_be_emptied_stays_whole(tmp_path: Path) -> None:
+    """W16: the program whose open has failed is told; the one that wrote it is not."""
+    trouble = Trouble()
+    async with a_desk(tmp_path, NOTHING, executor=trouble) as desk:
+        inode, draft = await desk.files.create(ROOT_INODE, "red.png")
+        await desk.files.write(draft, 0, RED)
+        await desk.files.sync(draft)
+        trouble.is_database_broken = True
+        with pytest.raises(DatabaseError):
+            await desk.files.open_for_writing(inode, truncate=True)
+        trouble.is_database_broken = False
+        await desk.files.commit(draft)
+        await desk.files.release(draft, is_writer=True)
+        assert desk.draft(inode).state is DraftState.WAITING
+        assert await desk.read(inode) == RED
+
+
+async def test_a_file_that_is_cut_while_somebody_looks_at_it_is_saved_at_once(
+    tmp_path: Path,
+) -> None:
+    """truncate(2) opens nothing, so nobody is to close what it has changed."""
+    async with a_desk(tmp_path, NOTHING) as desk:
+        inode = await desk.put("red.png", RED + b"more")
+        viewer = await desk.files.open_for_reading(inode)
+        assert viewer is not None
+        await desk.files.truncate(inode, len(RED))
+        assert desk.draft(inode).state is DraftState.WAITING
+        assert desk.draft(inode).size_bytes == len(RED)
+        assert not viewer.is_touched
+        await desk.files.release(viewer)
+
+
 async def test_half_a_picture_that_was_made_durable_is_not_uploaded(
     tmp_path: Path,
 ) -> None:
