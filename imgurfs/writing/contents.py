@@ -210,7 +210,7 @@ class Contents:
         )
         if begun.ground is Ground.OURS:
             draft.is_dirty = draft.is_changed = True
-        elif draft.is_touched:
+        elif draft.is_touched and begun.ground is not Ground.GONE:
             # It is in the air: all that can be done is to say so.
             draft.refusal = error
 
