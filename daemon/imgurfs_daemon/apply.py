@@ -231,7 +231,8 @@ class _Writer:
         new = action.slot.directory
         create = outbox.by_key(self._c, queueing.create_key(self._folder, new))
         if create or synced.album_of(self._c, self._folder, new) is not None:
-            raise OvertakenError(f"{new!r} has got an album of its own meanwhile")
+            text = new.decode("utf-8", "backslashreplace")
+            raise OvertakenError(f"{text} has got an album of its own meanwhile")
         synced.rename_directory(
             self._c,
             self._folder,

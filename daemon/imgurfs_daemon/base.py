@@ -11,12 +11,7 @@ from dataclasses import dataclass, field
 from imgurfs.model import ImageId
 from imgurfs.store.synced import Folder
 from imgurfs.store.synced_reads import FileRow
-from imgurfs_daemon.planner import (
-    BoundAlbum,
-    KnownFile,
-    Policy,
-    Synced,
-)
+from imgurfs_daemon.planner import BoundAlbum, KnownFile, Policy, Synced
 from imgurfs_daemon.snapshot import FileStat, RootIdentity, Snapshot, parent_of
 
 
@@ -26,7 +21,7 @@ class Base:
 
     ``more_scope`` are directories that have to be read as well before anything can be
     said: a file here was there, or they are gone. ``overtaken`` are the paths whose
-    rows have changed since :func:`read`, by jobs that ended meanwhile. ``moving`` are
+    rows have changed since they were read, by jobs that ended meanwhile. ``moving`` are
     paths whose files are now where an upload is waiting: that will say what they are.
     """
 

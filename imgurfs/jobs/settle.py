@@ -263,10 +263,7 @@ def members(
     for image_id in removed:
         changes.image_removed(c, image_id, album_id, now=now)
     outbox.finish(c, job.id, now=now)
-    if any(
-        one.state in (membership.Place.ADDING, membership.Place.REMOVING)
-        for one in membership.of_album(c, album_id)
-    ):
+    if membership.has_wishes(c, album_id):
         queueing.queue_members(c, album_id, now=now - limits.ALBUM_QUIET_S)
     queueing.queue_verify(c, album_id, now=now)
 

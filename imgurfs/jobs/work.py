@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 
 from imgurfs import limits
 from imgurfs.budget import Grant
@@ -147,7 +148,7 @@ class Worker:
             reason = "it is to stay, but may have been deleted: Imgur is asked then"
             return Later(min(ahead_s, self._quarantine_s), reason, is_usual=True)
         if await self._account.has_image(payload.image_id):
-            return Resolved(lambda c: _stay(c, job, kept), kept.text)
+            return replace(kept, write=lambda c: _stay(c, job, kept))
         now = self._clock.now()
         return Resolved(
             lambda c: settle.delete(c, job, payload, gone=(), now=now),
@@ -255,16 +256,11 @@ class Worker:
     def _cancelled(
         self, job: Job, reason: str, *, is_still: Callable[[Connection], bool]
     ) -> Resolved:
-        """Withdraw a deletion; look at it again if the reason has ended by then."""
-
-        def write(c: Connection) -> None:
-            now = self._clock.now()
-            if is_still(c):
-                settle.cancel(c, job, now, reason)
-            else:
-                outbox.requeue(c, job.id, not_before=now, error="", is_counted=False)
-
-        return Resolved(write, reason)
+        return Resolved(
+            lambda c: settle.cancel(c, job, self._clock.now(), reason),
+            reason,
+            is_still=is_still,
+        )
 
     def _is_elsewhere(self, payload: DeleteImagePayload) -> bool:
         """Whether an album holds the image that no watched directory stands for."""

@@ -81,8 +81,8 @@ class Synced:
     ``skipped`` gives size and mtime of files that are not to be looked at again.
     ``pending_uploads`` are paths with an unfinished upload, ``pending_deletes`` images
     with a delete that is not sent, ``pending_albums`` directories whose album is being
-    created. ``elsewhere`` are images that files of other
-    folders are, ``contents_elsewhere`` the same by their digest, where that matters.
+    created. ``elsewhere`` are images that files of other folders are,
+    ``contents_elsewhere`` the same by their digest, where that matters.
     """
 
     root: RootIdentity | None = None
